@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import dagster as dg
 
 from assets.chain import study_assets
+from assets.executor import configured_executor
 from assets.jobs import study_jobs
 from assets.loaded_study import LoadedStudy
 from assets.messages import message_sensors
@@ -41,7 +42,7 @@ def build_definitions(studies: Iterable[LoadedStudy]) -> dg.Definitions:
     """Everything that Dagster shows of these studies."""
     return dg.Definitions.merge(
         *(_definitions(study) for study in studies),
-        dg.Definitions(sensors=message_sensors(), executor=dg.in_process_executor),
+        dg.Definitions(sensors=message_sensors(), executor=configured_executor()),
     )
 
 

@@ -20,6 +20,7 @@ from paretoscope.proxies import PastTests
 from paretoscope.results import Comparison, Evaluation, Fit, MetaAnalysis
 from paretoscope.study import Study
 from pipeline.core.errors import DataError
+from pipeline.core.local_paths import local_path
 from pipeline.evaluation.evaluate import evaluate_lists, evaluate_ranks
 from pipeline.inference.hypotheses.from_counts import fit_counts, parse_hypothesis
 from pipeline.inference.meta.pool_studies import pool_studies
@@ -94,7 +95,7 @@ def fit(  # noqa: PLR0913 - the options of `paretoscope fit`
     check_level(level)
     texts = as_texts(hypotheses, "hypotheses METRIC:KPI:SIGN, such as recall@20:ctr:+")
     parsed = [parse_hypothesis(text, number) for number, text in enumerate(texts, start=1)]
-    source = Path(counts) if isinstance(counts, str | Path) else as_polars(counts)
+    source = local_path(counts, "counts") if isinstance(counts, str | Path) else as_polars(counts)
     advice = advice_config(control, margin)
     options = counts_options(columns, metrics, one_trial_per_user, error_correlation)
     found = fit_counts(
@@ -242,7 +243,11 @@ def past_tests(  # noqa: PLR0913 - the options of `paretoscope meta-analysis`
     analysis = ProxyOptions(level=level, error_correlation=error_correlation, gain=gain)
     if isinstance(table, list | tuple):
         return PastTests(past_tests_of_studies(_report_files(table), analysis))
-    source = Path(table) if isinstance(table, str | Path) else as_polars(cast("Frame", table))
+    source = (
+        local_path(table, "table")
+        if isinstance(table, str | Path)
+        else as_polars(cast("Frame", table))
+    )
     options = PastTestsOptions(
         columns=columns_mapping(columns, '{"test": "experiment"}'),
         kpis=tuple(as_texts(kpis, "names of KPIs, such as ctr_lift")),

@@ -7,6 +7,7 @@ from paretoscope.results import Fit, Ingestion, Plan, Report
 from paretoscope.study import Study
 from pipeline.artifacts.storage import REPORT
 from pipeline.core.errors import DataError
+from pipeline.core.local_paths import local_path
 from pipeline.reporting.report import build_counts_report, write_new_report
 from pipeline.results.document import Report as ReportDocument
 from pipeline.results.reader import REPORT_FILE, read_report
@@ -82,7 +83,7 @@ def report(source: Study | Fit, folder: str | Path | None = None) -> Report:
             counts.write_csv(file := Path(temporary) / "counts.csv")
             counts = file
         document = build_counts_report(source.document, counts)
-    return Report(document, write_new_report(document, Path(folder)))
+    return Report(document, write_new_report(document, local_path(folder, "folder")))
 
 
 def read_report_of(study: Study) -> Report:

@@ -8,6 +8,7 @@ import polars as pl
 
 from paretoscope.notebook import Figure
 from paretoscope.results import Document
+from pipeline.core.local_paths import local_path
 from pipeline.reporting.figures.past_tests import proxy_figure
 from pipeline.reporting.past_tests import write_past_tests
 from pipeline.results.past_tests import PastTests as PastTestsDocument
@@ -62,7 +63,7 @@ class PastTests(Document):
         Raises:
             DataError: if the folder contains other files, or cannot be written.
         """
-        return write_past_tests(self.document, Path(folder))
+        return write_past_tests(self.document, local_path(folder, "folder"))
 
 
 def _proxy_row(one: Proxy, rule: LaunchRule | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import polars as pl
 from paretoscope.notebook import Figure, Result
 from pipeline.artifacts.storage import read_json
 from pipeline.core.labels import counted
+from pipeline.core.local_paths import local_path
 from pipeline.experiment.design.external_variants import VariantPlan
 from pipeline.experiment.design.traffic_plan import PLAN
 from pipeline.experiment.log.ingest import Ingestion as IngestCounts
@@ -250,7 +251,7 @@ class Comparison(Document):
         Raises:
             DataError: if the folder contains other files, or cannot be written.
         """
-        return write_comparison(self.document, Path(folder))
+        return write_comparison(self.document, local_path(folder, "folder"))
 
 
 def _hypothesis_row(one: HypothesisResult) -> dict[str, Any]:

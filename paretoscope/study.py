@@ -12,6 +12,7 @@ from pipeline.artifacts.project import StudyFile, named_study
 from pipeline.artifacts.project_root import find_project_root
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import StudyError
+from pipeline.core.local_paths import local_path
 from pipeline.study import PARAMS_FILE
 from pipeline.study import Study as Parameters
 
@@ -211,6 +212,8 @@ def open_study(path: str | Path = ".", study: str | None = None) -> Study:
         >>> ps.open_study().name
         'synthetic-shop'
     """
+    if isinstance(path, str | Path):  # pyright: ignore[reportUnnecessaryIsInstance]
+        local_path(path, "path")
     if not isinstance(path, str | Path) or not Path(path).is_dir():  # pyright: ignore[reportUnnecessaryIsInstance]
         found = repr(str(path) if isinstance(path, Path) else path)
         msg = (

@@ -1,17 +1,17 @@
 
 # Added by `make install`: environment variables of `dagster` and `dvc`.
 export DAGSTER_HOME="$(dirname "$VIRTUAL_ENV")/.dagster"
-export DAGSTER_MODULE_NAME="assets.definitions"
 export DVC_NO_ANALYTICS=1
 export GX_ANALYTICS_ENABLED=false
 # Dagster recommends `dg launch`, which needs another package.
 export PYTHONWARNINGS='ignore:Function `asset_materialize_command` is superseded'
 
-# `dagster dev` rejects a module in the environment when there is a workspace.yaml.
+# `dagster asset` and `dagster job` do not read pyproject.toml. The variable is not exported: `dagster dev` starts
+# processes that it gives a workspace, and one that inherits a module, too, waits for ever.
 dagster() {
-    if [ "$1" = dev ]; then
-        env -u DAGSTER_MODULE_NAME "$VIRTUAL_ENV/bin/dagster" "$@"
-    else
+    if [ "${1-}" = dev ]; then
         "$VIRTUAL_ENV/bin/dagster" "$@"
+    else
+        DAGSTER_MODULE_NAME=assets.definitions "$VIRTUAL_ENV/bin/dagster" "$@"
     fi
 }

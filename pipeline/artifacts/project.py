@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.artifacts.project_root import find_project_root
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import MissingArtifact, StudyError
+from pipeline.core.local_paths import local_path
 from pipeline.study import NAME_PATTERN, PARAMS_FILE, SECTIONS, Study, load_study, parse_yaml
 
 STUDIES_FOLDER = "studies"
@@ -188,6 +189,7 @@ def study_of_file(path: Path) -> StudyFile:
     Raises:
         StudyError: if there is no such file, or it names no study.
     """
+    path = local_path(path, "the file of the study (--params or PARETOSCOPE_PARAMS)")
     path = path.parent.resolve() / path.name
     root = _root_of(path)
     for known in project_studies(root):

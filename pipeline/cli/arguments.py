@@ -6,6 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.local_paths import url_problem
+
 Argument = tuple[tuple[str, ...], dict[str, Any]]
 """Names and options of an argument, as ``ArgumentParser.add_argument`` takes them."""
 
@@ -21,6 +23,18 @@ def override(text: str) -> tuple[str, str]:
     if equals and "." in key:
         return key, value
     raise argparse.ArgumentTypeError(f"{text!r} is not of the form section.key=value")
+
+
+def path(text: str) -> Path:
+    """Parse a path; a URL is none."""
+    return Path(path_or_name(text))
+
+
+def path_or_name(text: str) -> str:
+    """Parse what may be a path or a name; a URL is neither."""
+    if problem := url_problem(text):
+        raise argparse.ArgumentTypeError(problem)
+    return text
 
 
 def port(text: str) -> int:
@@ -76,7 +90,7 @@ STUDY = (
     argument(
         "--params",
         dest="study_params",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="the file of the study, instead of --study",
     ),
@@ -100,8 +114,8 @@ _COUNTS = {
 }
 
 FIT = (
-    argument("counts", type=Path, metavar="TABLE", help="one row per group"),
-    argument("--report", type=Path, metavar="FOLDER", help="write a report there"),
+    argument("counts", type=path, metavar="TABLE", help="one row per group"),
+    argument("--report", type=path, metavar="FOLDER", help="write a report there"),
     argument(
         "--hypothesis",
         action="append",
@@ -172,12 +186,12 @@ PAST_TEST_COLUMNS = {
 META_ANALYSIS = (
     argument(
         "tables",
-        type=Path,
+        type=path,
         nargs="+",
         metavar="FILE",
         help="a table of past tests, or two or more report.json",
     ),
-    argument("--report", type=Path, metavar="FOLDER", help="write a page of past tests there"),
+    argument("--report", type=path, metavar="FOLDER", help="write a page of past tests there"),
     argument(
         "--kpi",
         action="append",
@@ -231,24 +245,25 @@ COUNTERFACTUAL = (
     ),
     argument(
         "--rules",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="YAML with re-ranking rules, as in the section serving: rules, filters, candidates",
     ),
     argument(
         "--model",
-        type=Path,
+        type=path,
         metavar="FOLDER",
         help="a study with a second model, such as data/studies/next",
     ),
     argument(
         "--log",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="a bandit table instead of the experiment: one row per decision",
     ),
     argument(
         "--policy",
+        type=path_or_name,
         action="append",
         default=[],
         metavar="FILE|COLUMN",
@@ -257,12 +272,12 @@ COUNTERFACTUAL = (
     ),
     argument(
         "--logging",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="table of the policy that wrote the log: support",
     ),
     argument(
-        "--realised", type=Path, metavar="FILE", help="a log of the policy itself, to compare with"
+        "--realised", type=path, metavar="FILE", help="a log of the policy itself, to compare with"
     ),
     argument("--action", default="action", metavar="COLUMN", help="default: action"),
     argument("--propensity", default="propensity", metavar="COLUMN", help="default: propensity"),

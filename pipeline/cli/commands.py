@@ -136,12 +136,21 @@ _ALL = (
             "orders to serving.log_path. If PARETOSCOPE_SERVING_KEY is set, clients must send it as "
             "a bearer token. New models and plans are loaded without a restart; docs/serving.md."
         ),
-        examples=("paretoscope serve", "paretoscope serve --host 0.0.0.0 --port 8080"),
+        examples=(
+            "paretoscope serve",
+            "paretoscope serve --host 0.0.0.0 --port 8080",
+            "paretoscope serve --port 8351 --replica b",
+        ),
         run="pipeline.cli.experiment:serve",
         reads=SERVED_SECTIONS,
         arguments=(
             argument("--host", default="127.0.0.1", help="address to listen on"),
             argument("--port", type=port, default=8350, help="0 selects a free port"),
+            argument(
+                "--replica",
+                metavar="NAME",
+                help="one of several servers: it writes to the folder NAME in serving.log_path",
+            ),
         ),
         has_json=False,
     ),

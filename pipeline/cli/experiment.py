@@ -67,13 +67,13 @@ def progress(*, json: bool) -> int:
     return print_result(value, progress_lines(found, study.evaluation.cutoff), json=json)
 
 
-def serve(*, host: str, port: int) -> int:
+def serve(*, host: str, port: int, replica: str | None) -> int:
     """Serve requests until the process is stopped."""
     from pipeline.serving.http.server import serve as serve_study  # noqa: PLC0415 - FastAPI takes a second
 
     study, paths = open_project()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    serve_study(study, paths, host=host, port=port)
+    serve_study(study, paths, host=host, port=port, replica=replica)
     return 0
 
 

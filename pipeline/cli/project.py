@@ -56,12 +56,12 @@ def ui(*, host: str, port: int) -> int:
     file = study_file()
     os.chdir(file.root)
     variables = environment(file.root)
-    variables.pop(MODULE_VARIABLE)  # `dagster dev` refuses it if there is a workspace.yaml
-    if not any((file.root / name).is_file() for name in ("workspace.yaml", "pyproject.toml")):
-        variables[MODULE_VARIABLE] = DEFINITIONS
+    variables.pop(MODULE_VARIABLE)  # the processes of `dagster dev` that inherit it wait for ever
     if file.flag.startswith("--params"):
         variables[PARAMS_VARIABLE] = str(file.path)
     command = [sys.executable, "-m", "dagster", "dev", "--host", host, "--port", str(port)]
+    if not any((file.root / name).is_file() for name in ("workspace.yaml", "pyproject.toml")):
+        command += ["--module-name", DEFINITIONS]
     try:
         os.execve(sys.executable, command, variables)  # noqa: S606 - our own interpreter
     except OSError as error:

@@ -1,9 +1,8 @@
 """The commands that create a study folder, and show it in Dagster."""
 
 import argparse
-from pathlib import Path
 
-from pipeline.cli.arguments import argument, port
+from pipeline.cli.arguments import argument, path, port
 from pipeline.cli.command import Command
 from pipeline.core.template_names import TEMPLATES
 
@@ -47,7 +46,7 @@ PROJECT_COMMANDS = (
         arguments=(
             argument("--template", choices=TEMPLATES, help="what you have"),
             argument("--name", help="of the study and its folder"),
-            argument("--data", dest="data_path", type=Path, metavar="PATH", help="file or folder"),
+            argument("--data", dest="data_path", type=path, metavar="PATH", help="file or folder"),
             argument("--control", metavar="VARIANT", help="of an A/B test; default: guessed"),
             argument(
                 "--run", action=argparse.BooleanOptionalAction, help="run it, or only prepare"

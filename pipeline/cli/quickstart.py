@@ -11,6 +11,7 @@ from pipeline.cli import data, experiment, main
 from pipeline.cli.context import echo, open_project
 from pipeline.cli.study import study as run_study
 from pipeline.core.errors import StudyError
+from pipeline.core.local_paths import local_path
 from pipeline.core.template_names import TEMPLATES
 from pipeline.datasets.dry_run import DataInspection
 from pipeline.scaffold.from_data import values_from
@@ -92,7 +93,7 @@ def _ask_template() -> str:
 def _source(path: Path | None) -> Path:
     """The data's absolute path, so that the study finds it wherever its folder is."""
     answer = path or Path(_ask("--data", lambda: Prompt.ask("Path of your data (file or folder)")))
-    return answer.expanduser().resolve()
+    return local_path(answer, "--data").expanduser().resolve()
 
 
 def _ask(option: str, question: Callable[[], str]) -> str:

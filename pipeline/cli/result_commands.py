@@ -2,7 +2,15 @@
 
 from pathlib import Path
 
-from pipeline.cli.arguments import COUNTERFACTUAL, FIT, LEVEL, META_ANALYSIS, argument
+from pipeline.cli.arguments import (
+    COUNTERFACTUAL,
+    FIT,
+    LEVEL,
+    META_ANALYSIS,
+    argument,
+    path,
+    path_or_name,
+)
 from pipeline.cli.command import Command
 from pipeline.core.sections import SERVED_SECTIONS
 
@@ -43,10 +51,16 @@ RESULT_COMMANDS = (
         run="pipeline.cli.results:export",
         reads=("study",),
         arguments=(
-            argument("report", nargs="?", metavar="REPORT", help="name, folder or report.json"),
+            argument(
+                "report",
+                type=path_or_name,
+                nargs="?",
+                metavar="REPORT",
+                help="name, folder or report.json",
+            ),
             argument(
                 "--out",
-                type=Path,
+                type=path,
                 default=Path("export"),
                 metavar="FOLDER",
                 help="new, empty, or of an earlier export (default: export)",
@@ -77,8 +91,14 @@ RESULT_COMMANDS = (
         run="pipeline.cli.results:compare",
         reads=(),
         arguments=(
-            argument("studies", nargs="+", metavar="STUDY", help="name, folder or report.json"),
-            argument("--out", type=Path, metavar="FOLDER", help="default: data/comparisons/A-B"),
+            argument(
+                "studies",
+                type=path_or_name,
+                nargs="+",
+                metavar="STUDY",
+                help="name, folder or report.json",
+            ),
+            argument("--out", type=path, metavar="FOLDER", help="default: data/comparisons/A-B"),
             LEVEL,
         ),
     ),

@@ -36,6 +36,7 @@ from pipeline.core.asset_graph import (
     study_selection,
 )
 from pipeline.core.errors import StudyError
+from pipeline.core.local_paths import local_path
 from pipeline.reporting.text.message import answer_lines
 from pipeline.results.reader import REPORT_FILE, read_report
 from pipeline.steps.duration import RUN_TAKES
@@ -171,6 +172,7 @@ def _command(file: StudyFile, select: str, changed: dict[str, Any]) -> list[str]
 
 def environment(root: Path) -> dict[str, str]:
     """The environment of Dagster, with the variables that ``make install`` sets in the shell."""
+    local_path(os.environ.get("DAGSTER_HOME", ""), "DAGSTER_HOME")
     home = root / ".dagster"
     home.mkdir(exist_ok=True)
     defaults = {

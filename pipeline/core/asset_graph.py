@@ -11,24 +11,33 @@ ASSET_GRAPH: dict[str, tuple[str, ...]] = {
     "sessions": ("events",),
     "conditioned_model": ("sessions",),
     "preference_scores": ("conditioned_model", "sessions"),
-    "offline_metrics": ("preference_scores",),
+    "offline_metrics": ("preference_scores", "conditioned_model", "sessions"),
     "pareto_front": ("offline_metrics",),
-    "traffic_plan": ("pareto_front", "offline_metrics", "conditioned_model"),
-    "experiment_log_files": ("traffic_plan", "conditioned_model"),
+    "traffic_plan": ("pareto_front", "offline_metrics", "conditioned_model", "sessions"),
+    "experiment_log_files": ("traffic_plan", "conditioned_model", "sessions"),
     "experiment_log": ("experiment_log_files", "traffic_plan"),
     "group_kpis": ("experiment_log", "traffic_plan"),
-    "regression_estimates": ("group_kpis", "offline_metrics"),
-    "regression_report": ("regression_estimates", "pareto_front", "conditioned_model"),
-    "paired_lists": ("experiment_log", "traffic_plan", "conditioned_model"),
-    "counterfactual_estimates": ("paired_lists",),
+    "regression_estimates": (
+        *("group_kpis", "experiment_log", "traffic_plan", "offline_metrics", "conditioned_model"),
+    ),
+    "regression_report": (
+        *("regression_estimates", "group_kpis", "experiment_log", "traffic_plan"),
+        *("pareto_front", "offline_metrics", "conditioned_model", "sessions", "events"),
+    ),
+    "paired_lists": (
+        *("experiment_log", "experiment_log_files", "traffic_plan", "conditioned_model"),
+        "sessions",
+    ),
+    "counterfactual_estimates": ("paired_lists", "experiment_log", "traffic_plan"),
     "counterfactual_report": ("counterfactual_estimates",),
     "candidate_gate_offline": ("offline_metrics", "pareto_front", "conditioned_model"),
     "candidate_gate_counterfactual": ("candidate_gate_offline", "counterfactual_estimates"),
     "candidate_gate_simulation": ("candidate_gate_counterfactual",),
     "rollout_plan": ("candidate_gate_simulation",),
 }
-"""The upstream assets of each asset, in topological order. The assets that score one preference each
-are one entry, ``preference_scores``."""
+"""The upstream assets of each asset, in topological order: all whose artifacts it reads, so that a run of some
+assets takes them in an order that makes sense even where those between them are not selected. The assets that
+score one preference each are one entry, ``preference_scores``."""
 
 COUNTERFACTUAL = ("paired_lists", "counterfactual_estimates", "counterfactual_report")
 """Assets that the report does not need: they need a log with lists."""

@@ -111,16 +111,18 @@ def check_variables(root: Path, environment: Mapping[str, str]) -> Iterator[Find
     else:
         yield ok("DAGSTER_HOME", home)
     module = environment.get(MODULE_VARIABLE)
-    if module == DEFINITIONS:
-        yield ok(MODULE_VARIABLE, module)
-    elif module is None and _dagster_module(root / "pyproject.toml") == DEFINITIONS:
+    if module is not None:
+        message = f"is {module}: the processes of 'dagster dev' inherit it, and wait for ever"
+        yield Finding(MODULE_VARIABLE, Status.WARNING, message, f"unset {MODULE_VARIABLE}")
+    elif _dagster_module(root / "pyproject.toml") == DEFINITIONS:
         message = "not set; 'dagster dev' has it from pyproject.toml, 'paretoscope study' sets it"
         yield ok(MODULE_VARIABLE, message)
     else:
-        found = f"is {module}" if module else "not set"
-        message = f"{found}, expected {DEFINITIONS}: 'dagster' will not find the assets"
-        fix = f"export {MODULE_VARIABLE}={DEFINITIONS}"
-        yield Finding(MODULE_VARIABLE, Status.WARNING, message, fix)
+        message = (
+            f"not set, and pyproject.toml does not name the assets: give 'dagster' -m {DEFINITIONS}, or write "
+            f'[tool.dagster] with module_name = "{DEFINITIONS}" there'
+        )
+        yield Finding(MODULE_VARIABLE, Status.WARNING, message)
 
 
 def _names(file: Path, variable: str) -> bool:

@@ -11,6 +11,7 @@ from pipeline.artifacts.storage import REPORT, md5
 from pipeline.core.contracts import Metric
 from pipeline.core.errors import DataError, MissingArtifact
 from pipeline.core.labels import counted, metric_label
+from pipeline.core.local_paths import local_path
 from pipeline.results.document import SCHEMA_VERSION, Report
 from pipeline.results.hypothesis import HypothesisResult
 from pipeline.results.serialization import read_result
@@ -168,7 +169,7 @@ def _of_study(path: Path) -> Report:
 
 def find_report(name: str) -> Path:
     """The ``report.json`` of a name: a file, the folder of a study or report, or a study."""
-    given = Path(name)
+    given = local_path(name, "the report")
     if given.is_file():
         return given
     for place in (given / REPORT / REPORT_FILE, given / REPORT_FILE):

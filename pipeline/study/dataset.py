@@ -3,13 +3,14 @@
 from enum import StrEnum
 from typing import Annotated
 
-from annotated_types import Ge, Interval, Len
+from annotated_types import Ge, Interval
 from pydantic.dataclasses import dataclass
 
 from models.extensions import ExtensionPoint
 from models.strict import STRICT
 from pipeline.core.errors import StudyError
 from pipeline.study.generic_layout import GenericLayout
+from pipeline.study.local_path import LocalPath
 
 
 class DatasetFormat(StrEnum):
@@ -99,12 +100,12 @@ class DatasetConfig:
     """
 
     format: str
-    path: Annotated[str, Len(1)]
+    path: LocalPath
     generic: GenericLayout | None = None
     inactivity_minutes: Annotated[float, Interval(gt=0, le=525_600)] = 30.0
     duplicates: Duplicates = Duplicates.REJECT
     expected: Expected | None = None
-    item_attributes: Annotated[str, Len(1)] | None = None
+    item_attributes: LocalPath | None = None
 
     def __post_init__(self) -> None:
         if self.format != DatasetFormat.NONE:

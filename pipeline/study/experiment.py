@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from models.strict import STRICT
 from pipeline.core.errors import StudyError
+from pipeline.study.local_path import LocalPath
 from pipeline.study.log_mapping import LogColumns, LogFileNames
 from pipeline.study.second_axis import SecondAxis
 
@@ -25,7 +26,7 @@ Shares = Annotated[
 """The planned share of the users by variant."""
 
 Variants = Annotated[
-    Annotated[str, Len(1), Tag("(file)")] | Annotated[Shares, Tag("(shares)")],
+    Annotated[LocalPath, Tag("(file)")] | Annotated[Shares, Tag("(shares)")],
     Discriminator(lambda value: "(shares)" if isinstance(value, dict) else "(file)"),
 ]
 """The file of a table, or the shares themselves; tags in parentheses are not part of the key."""
@@ -153,7 +154,7 @@ class ExperimentConfig:
 
     name: Name = "pareto-1"
     source: LogSource = LogSource.SIMULATED_SHOP
-    log_path: str | None = None
+    log_path: LocalPath | None = None
     columns: LogColumns | None = None
     files: LogFileNames | None = None
     subfolders: bool = False

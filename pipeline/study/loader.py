@@ -172,6 +172,8 @@ def _explain(problem: Mapping[str, Any], lines: Mapping[Location, int]) -> str:
             return f"{place}: required, but missing"
         case "enum" | "literal_error":
             return f"{place} = {value}: expected one of {problem['ctx']['expected']}"
+        case "url":
+            return f"{place} {problem['msg']}"  # without the value, which may have a password
         case "too_short":
             return f"{place} = {value}: expected {problem['ctx']['min_length']} or more of them"
         case _:

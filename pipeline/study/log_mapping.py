@@ -70,11 +70,17 @@ class ImpressionColumns:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class ClickColumns:
-    """Column names in the files of clicks; None where they equal the contract's."""
+    """Column names in the files of clicks; None where they equal the contract's.
+
+    Attributes:
+        event: The id of an event, the same if it is sent again; None if there is none, or if the files
+            follow the contract.
+    """
 
     impression: Column = None
     user: Column = None
     item: Column = None
+    event: Column = None
     ts: Column = None
 
 

@@ -12,6 +12,7 @@ from models.strict import STRICT
 from pipeline.core.contracts import Kpi
 from pipeline.core.errors import StudyError
 from pipeline.study.experiment import NAME_PATTERN
+from pipeline.study.local_path import LocalPath
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=63)]
 
@@ -53,7 +54,7 @@ class RolloutCandidate:
 
     preference: Annotated[str, Len(1)] | None = None
     study: Name | None = None
-    rules: Annotated[str, Len(1)] | None = None
+    rules: LocalPath | None = None
 
     def __post_init__(self) -> None:
         if self.preference is None and (self.rules is None or self.study is not None):

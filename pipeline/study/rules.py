@@ -11,6 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from models.strict import STRICT
+from pipeline.study.local_path import LocalPath
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -97,9 +98,9 @@ class ServingFilters:
     """
 
     seen: bool = False
-    out_of_stock: Annotated[str, Len(1)] | None = None
-    allow: Annotated[str, Len(1)] | None = None
-    deny: Annotated[str, Len(1)] | None = None
+    out_of_stock: LocalPath | None = None
+    allow: LocalPath | None = None
+    deny: LocalPath | None = None
 
     def files(self, root: Path) -> dict[str, Path]:
         """The files that are given, by filter; ``root`` is the project's folder."""

@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from models.strict import STRICT
 from pipeline.core.errors import StudyError
+from pipeline.study.local_path import LocalPath
 from pipeline.study.rules import (
     CANDIDATES,
     Boost,
@@ -74,7 +75,7 @@ class ServingConfig:
     """The endpoint that serves the groups and writes the experiment log.
 
     Attributes:
-        log_path: Folder of the log; only one server may write to it.
+        log_path: Folder of the log; each of several servers writes to a folder of its own in it.
         durability: ``fsync`` acknowledges a row once it is on disk; ``os`` once the operating system
             has it.
         rotate_minutes: Age at which a log file is closed.
@@ -96,7 +97,7 @@ class ServingConfig:
         kafka: Topic that receives a copy of the log; None for none.
     """
 
-    log_path: Annotated[str, Len(1)] = "data/served"
+    log_path: LocalPath = "data/served"
     durability: Durability = Durability.FSYNC
     rotate_minutes: Annotated[float, Interval(gt=0, le=525_600)] = 60.0
     rotate_megabytes: Annotated[float, Interval(gt=0, le=1_000_000)] = 64.0

@@ -22,18 +22,26 @@ CHAIN = {
     "sessions": {"events"},
     "conditioned_model": {"sessions"},
     **{score: {"conditioned_model", "sessions"} for score in SCORES},
-    "offline_metrics": SCORES,
+    "offline_metrics": SCORES | {"conditioned_model", "sessions"},
     "pareto_front": {"offline_metrics"},
-    "traffic_plan": {"pareto_front", "offline_metrics", "conditioned_model"},
-    "experiment_log_files": {"traffic_plan", "conditioned_model"},
+    "traffic_plan": {"pareto_front", "offline_metrics", "conditioned_model", "sessions"},
+    "experiment_log_files": {"traffic_plan", "conditioned_model", "sessions"},
     "experiment_log": {"experiment_log_files", "traffic_plan"},
     "group_kpis": {"experiment_log", "traffic_plan"},
-    "regression_estimates": {"group_kpis", "offline_metrics"},
-    "regression_report": {"regression_estimates", "pareto_front", "conditioned_model"},
+    "regression_estimates": {
+        *("group_kpis", "experiment_log", "traffic_plan", "offline_metrics", "conditioned_model"),
+    },
+    "regression_report": {
+        *("regression_estimates", "group_kpis", "experiment_log", "traffic_plan"),
+        *("pareto_front", "offline_metrics", "conditioned_model", "sessions", "events"),
+    },
 }
 COUNTERFACTUAL = {
-    "paired_lists": {"experiment_log", "traffic_plan", "conditioned_model"},
-    "counterfactual_estimates": {"paired_lists"},
+    "paired_lists": {
+        *("experiment_log", "experiment_log_files", "traffic_plan", "conditioned_model"),
+        "sessions",
+    },
+    "counterfactual_estimates": {"paired_lists", "experiment_log", "traffic_plan"},
     "counterfactual_report": {"counterfactual_estimates"},
 }
 ROLLOUT = {

@@ -23,7 +23,7 @@ from playwright.sync_api import Page, expect
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("assets", "models", "pipeline", "constraints.txt", "dvc.yaml", "workspace.yaml")
+COPIED = ("assets", "models", "pipeline", "constraints.txt", "dvc.yaml", "pyproject.toml")
 REPORT = "data/studies/synthetic-shop/report/report.json"
 LOCATION = "assets.definitions"
 SECONDS = 240.0
@@ -136,7 +136,7 @@ def ui(tmp_path_factory, small_params) -> Iterator[Ui]:
             words.split(), cwd=project, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr[-3000:]
-    environment.pop("DAGSTER_MODULE_NAME", None)  # as scripts/activation.sh does
+    environment.pop("DAGSTER_MODULE_NAME", None)
     with (project / "ui.log").open("w") as log:
         started = subprocess.Popen(
             ["dagster", "dev", "--host", "127.0.0.1", "--port", port],

@@ -67,6 +67,8 @@ def run_page(project: Path, listed: list[Block]) -> None:
     folder = project / ".page"
     folder.mkdir(exist_ok=True)
     script = ["set -eu"]
+    if (activation := project / ".venv/bin/activate").is_file():
+        script.append(f". {shlex.quote(str(activation))}")
     ran = [block for block in listed if block.not_run is None]
     for number, block in enumerate(ran):
         if words := _words(block, folder / f"block{number}", project):
@@ -135,7 +137,6 @@ def _shell(project: Path, script: str) -> int:
         "PIP_NO_INDEX": "true",
         "PIP_DISABLE_PIP_VERSION_CHECK": "true",
         "DAGSTER_HOME": str(project / ".dagster"),
-        "DAGSTER_MODULE_NAME": "assets.definitions",
         "DVC_NO_ANALYTICS": "1",
         "PYTEST_ARGS": "tests/architecture",  # all tests would run these ones again
         **{

@@ -1,7 +1,9 @@
 """The README, the tutorial and the how-tos, run as real processes in a copy of the project."""
 
 import json
+import shutil
 
+import duckdb
 import polars as pl
 import pytest
 import yaml
@@ -9,6 +11,7 @@ import yaml
 from pipeline.artifacts.storage import md5
 from tests.docs.pages import Block, blocks, run_page
 
+LOG = "data/studies/synthetic-shop/experiment.duckdb"
 STUDY = "data/studies/synthetic-shop"
 AGAIN = [
     Block("again", 1, "sh", "make study\n", None),
@@ -134,6 +137,17 @@ def test_deploy(finished_project, project_root):
     logged = json.loads(clicks.read_text("utf-8"))
     assert len(asked["items"]) == 5
     assert logged["impression"] == asked["impression"]
+
+
+def test_scale(finished_project, project_root):
+    if shutil.which("haproxy") is None:
+        pytest.skip("haproxy is not installed; try: apt-get install haproxy")
+
+    run_page(finished_project, blocks(project_root, "docs/how-to/scale.md"))
+
+    with duckdb.connect(str(finished_project / LOG), read_only=True) as database:
+        rows = database.execute("SELECT clicked, units FROM impressions").fetchall()
+    assert rows == [(True, 2)]
 
 
 def test_release_a_candidate(finished_project, project_root):

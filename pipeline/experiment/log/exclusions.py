@@ -1,6 +1,6 @@
 """Duplicate impressions and users who are not part of the experiment.
 
-Both depend on the whole log, so the order in which the files arrive does not matter.
+Both are computed again from the whole log, so the order in which the files arrive does not matter.
 """
 
 from dataclasses import replace
@@ -19,6 +19,12 @@ from pipeline.experiment.log.reasons import (
 )
 from pipeline.experiment.log.validation.row_validation import LogRules
 
+_RESTORE = """
+INSERT INTO logged_impressions FROM duplicate_impressions;
+DELETE FROM duplicate_impressions;
+DELETE FROM faulty_rows WHERE reason = 'duplicate impression';
+"""
+
 _DUPLICATES = """
 CREATE OR REPLACE TEMP TABLE duplicates AS
 SELECT "row", source, user, "group" FROM (
@@ -28,8 +34,13 @@ SELECT "row", source, user, "group" FROM (
 WHERE n > 1
 """
 
+_SET_APART = """
+INSERT INTO duplicate_impressions FROM logged_impressions WHERE rowid IN (SELECT "row" FROM duplicates);
+DELETE FROM logged_impressions WHERE rowid IN (SELECT "row" FROM duplicates);
+"""
+
 _REJECT_DUPLICATES = """
-INSERT INTO rejected_rows
+INSERT INTO excluded_rows
 SELECT source, $kind, 'duplicate impression', "group", count(*) FROM duplicates GROUP BY ALL
 """
 
@@ -65,6 +76,7 @@ def drop_duplicates(connection: duckdb.DuckDBPyConnection) -> None:
     Repeated ids are detected by their 64-bit hashes, which takes a fraction of the memory and time.
     Only rows with a repeated hash are compared by id.
     """
+    connection.execute(_RESTORE)
     found = connection.sql('SELECT hash(impression) AS "hash" FROM logged_impressions')
     hashes = pl.DataFrame(found.to_arrow_table())["hash"].sort()
     repeated = hashes.filter(hashes == hashes.shift()).unique()
@@ -73,9 +85,7 @@ def drop_duplicates(connection: duckdb.DuckDBPyConnection) -> None:
     connection.register("repeated_hashes", repeated.to_frame().to_arrow())
     connection.execute(_DUPLICATES)
     connection.unregister("repeated_hashes")
-    connection.execute(
-        'DELETE FROM logged_impressions WHERE rowid IN (SELECT "row" FROM duplicates)'
-    )
+    connection.execute(_SET_APART)
     connection.execute(_REJECT_DUPLICATES, {"kind": RowKind.DUPLICATE})
     connection.execute(_FAULTY_DUPLICATES)
 

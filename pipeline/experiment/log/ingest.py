@@ -1,9 +1,9 @@
 """Ingest log files into the experiment's database; every row is stored, or counted as rejected.
 
 The content of the database depends only on the files, the plan and the rules, not on the history of
-ingestions. New files that sort after all known files of their table are added; if any other file is
-new, changed or missing, or the plan or a rule changed, the database is rebuilt. Either happens on a
-copy, which then replaces the database (ADR 2).
+ingestions. New files are added, in whatever order they arrive; if a known file is changed or missing, or
+the plan or a rule changed, the database is rebuilt. Either happens on a copy, which then replaces the
+database (ADR 2).
 
 Readers use the view ``impressions``: one row per impression of a user in the experiment.
 """
@@ -40,7 +40,7 @@ from pipeline.experiment.log.validation.user_covariates import deduplicate_users
 
 _log = logging.getLogger(__name__)
 
-_SCHEMA_VERSION = 9
+_SCHEMA_VERSION = 10
 """Version of the database schema; databases of an older version are rebuilt."""
 
 _TABLES = """
@@ -50,11 +50,13 @@ CREATE TABLE IF NOT EXISTS logged_impressions (impression VARCHAR, user VARCHAR,
     item VARCHAR, ts BIGINT, clicked BOOLEAN, ordered BOOLEAN, units INTEGER, revenue BIGINT,
     source VARCHAR);
 CREATE TABLE IF NOT EXISTS logged_clicks (impression VARCHAR, user VARCHAR, item VARCHAR, ts BIGINT,
-    source VARCHAR);
+    event_id VARCHAR, source VARCHAR);
 CREATE TABLE IF NOT EXISTS logged_orders (impression VARCHAR, user VARCHAR, item VARCHAR, ts BIGINT,
-    units INTEGER, revenue BIGINT, source VARCHAR);
+    units INTEGER, revenue BIGINT, event_id VARCHAR, source VARCHAR);
 CREATE TABLE IF NOT EXISTS user_covariates (user VARCHAR, segment VARCHAR, impressions BIGINT,
     clicks BIGINT, orders BIGINT, units BIGINT, revenue BIGINT, source VARCHAR);
+CREATE TABLE IF NOT EXISTS duplicate_impressions AS FROM logged_impressions;
+CREATE TABLE IF NOT EXISTS duplicate_users AS FROM user_covariates;
 CREATE TABLE IF NOT EXISTS rejected_rows (source VARCHAR, kind VARCHAR, reason VARCHAR,
     "group" VARCHAR, rows BIGINT);
 CREATE TABLE IF NOT EXISTS excluded_rows AS FROM rejected_rows;
@@ -70,8 +72,10 @@ CREATE TABLE IF NOT EXISTS outcomes (impression VARCHAR, clicked BOOLEAN, ordere
 CREATE OR REPLACE VIEW rejected AS SELECT source, kind, reason, sum(rows)::BIGINT AS rows
     FROM (FROM rejected_rows UNION ALL FROM excluded_rows) GROUP BY source, kind, reason;
 """
-"""``rejected_rows`` counts rows that are invalid or out of scope by themselves, and duplicates;
-``excluded_rows``, which every ingestion computes again, those rejected because of the rest of the log.
+"""``rejected_rows`` counts rows that are invalid or out of scope by themselves; ``excluded_rows``, which
+every ingestion computes again, those rejected because of the rest of the log. ``duplicate_impressions``
+and ``duplicate_users`` have the rows that repeat another one: a file that arrives later may make one of them
+the first.
 ``faulty_rows`` has the invalid ones with what they say of their user and group,
 ``faulty_examples`` a sentence on one of each file and reason, and
 ``outside_impressions`` the hashed ids of impressions out of scope, whose events are out of scope, too."""
@@ -120,13 +124,13 @@ def ingest(
     md5s = {file.source: file_md5(file) for file in files}
     fingerprint = _fingerprint(plan, rules)
     ingested = _ingested(database)
-    known = _known_files(ingested, files, md5s, fingerprint)
+    known = _known_files(ingested, md5s, fingerprint)
     if len(known) == len(files):
         check(database)
         return _read_only(database)
     if gone := sorted({source for source, *_ in ingested} - md5s.keys()):
         _log.warning("no longer in the log, and their rows removed: %s", ", ".join(gone))
-    new = [file for file in sorted(files, key=_sort_key) if file.source not in known]
+    new = [file for file in sorted(files, key=lambda one: one.source) if file.source not in known]
     with atomic_file(database) as fresh:
         if known:
             shutil.copyfile(database, fresh)
@@ -207,31 +211,21 @@ def _derive(connection: duckdb.DuckDBPyConnection, plan: Plan, rules: LogRules) 
     write_row_fates(connection, plan, by_events=coverage.by_events)
 
 
-def _sort_key(file: LogFile) -> tuple[str, str]:
-    """Order of ingestion."""
-    return file.table.value, file.source
-
-
 def _known_files(
     ingested: Sequence[tuple[str, str, str]],
-    files: Sequence[LogFile],
     md5s: dict[str, str],
     fingerprint: str,
 ) -> set[str]:
     """Ingested files whose rows are still valid; empty if the database must be rebuilt.
 
-    The rows are valid if all ingested files still exist with the same bytes, plan and rules, and new
-    files sort after the known ones of their table: of two duplicates the first file's is kept.
+    The rows are valid if all ingested files still exist with the same bytes, plan and rules.
     """
     known = {
         source
         for source, digest, found in ingested
         if md5s.get(source) == digest and found == fingerprint
     }
-    keys = sorted(map(_sort_key, files))
-    last = {table: name for table, name in keys if name in known}
-    in_order = all(name in known or name > last.get(table, "") for table, name in keys)
-    return known if in_order and len(known) == len(ingested) else set()
+    return known if len(known) == len(ingested) else set()
 
 
 def summarise(database: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import duckdb
 
 from pipeline.experiment.design.external_variants import Plan
 from pipeline.experiment.log.log_coverage import INAPPLICABLE
-from pipeline.experiment.log.log_files import OUTCOMES, SCOPE_COLUMNS, LogFile, LogTable
+from pipeline.experiment.log.log_files import EVENT, FREE_COLUMNS, OUTCOMES, LogFile, LogTable
 from pipeline.experiment.log.reading.file_reader import StagedFile, as_log_errors, stage_file
 from pipeline.experiment.log.reasons import EXPLORED, RowKind, kind_of
 from pipeline.experiment.log.validation.faulty_examples import describe_row, unit_hint
@@ -34,9 +34,9 @@ WHERE reason = '{reason}'
 _INSERT = {
     LogTable.IMPRESSIONS: 'INSERT INTO logged_impressions SELECT impression, user, "group", item, ts, '
     "clicked, ordered, units, revenue, $source",
-    LogTable.CLICKS: "INSERT INTO logged_clicks SELECT impression, user, item, ts, $source",
+    LogTable.CLICKS: f"INSERT INTO logged_clicks SELECT impression, user, item, ts, nullif({EVENT}, ''), $source",
     LogTable.ORDERS: "INSERT INTO logged_orders SELECT impression, user, item, ts, units, revenue, "
-    "$source",
+    f"nullif({EVENT}, ''), $source",
     LogTable.USERS: "INSERT INTO user_covariates SELECT user, segment, impressions, clicks, orders, "
     "units, revenue, $source",
 }
@@ -66,7 +66,7 @@ def insert_file(staging: Staging, file: LogFile, plan: Plan, *, entry: tuple[str
     connection, table = staging.connection, file.table
     staged = stage_file(connection, file, staging.rules, staging.scratch)
     reason, parameters = rejection_sql(table, plan, staging.rules, columns=staged.columns)
-    columns = [name for name in staged.columns if name not in SCOPE_COLUMNS]
+    columns = [name for name in staged.columns if name not in FREE_COLUMNS]
     columns += [f"{name}{INAPPLICABLE}" for name in staged.inapplicable]
     sql = f"FROM (SELECT *, {reason} AS reason FROM staged_rows)"  # noqa: S608 - own SQL
     with as_log_errors(file):

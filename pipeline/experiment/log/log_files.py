@@ -62,11 +62,19 @@ TIMEOUT, ERROR = "model timeout", "model error"
 SCOPE_COLUMNS: dict[str, Any] = {**EXPLORED_COLUMNS, ARM: pl.String}
 """Optional columns that leave an impression out of the experiment."""
 
+EVENT = "event"
+"""Optional column of clicks and orders: the id that its sender gave to the event. An event that is sent
+again, perhaps to another server, has the same one and counts once."""
+
+FREE_COLUMNS = frozenset({*SCOPE_COLUMNS, EVENT})
+"""Columns that some files of a table may have, and others not."""
+
 COLUMNS: dict[LogTable, dict[str, Any]] = {
     LogTable.IMPRESSIONS: {**IMPRESSIONS.columns, "item": pl.String, REVENUE: pl.Int64}
     | SCOPE_COLUMNS,
-    LogTable.CLICKS: dict.fromkeys(("impression", "user", "item"), pl.String) | {"ts": pl.Int64},
-    LogTable.ORDERS: dict.fromkeys(("impression", "user", "item"), pl.String)
+    LogTable.CLICKS: dict.fromkeys(("impression", "user", "item", EVENT), pl.String)
+    | {"ts": pl.Int64},
+    LogTable.ORDERS: dict.fromkeys(("impression", "user", "item", EVENT), pl.String)
     | {"ts": pl.Int64, "units": pl.Int32, REVENUE: pl.Int64},
     LogTable.USERS: {
         **dict.fromkeys(("user", "segment"), pl.String),

@@ -19,7 +19,7 @@ class RowKind(StrEnum):
     LATE = "late"
     """An event after the attribution window."""
     REPEATED = "repeated"
-    """A later click on an impression that is clicked already."""
+    """A later click on an impression that is clicked already, or an event that was sent again."""
     OUT_OF_SCOPE = "out of scope"
     """Not part of the experiment, by its design."""
 
@@ -76,6 +76,11 @@ def before(event: str, touch: str) -> str:
     return f"{event} before its {touch}"
 
 
+def resent(event: str) -> str:
+    """The reason of an event with the id of another one: its sender has sent it again."""
+    return f"{event} sent again"
+
+
 def late(event: str) -> str:
     """The reason of an event after the attribution window."""
     return f"{event} after the attribution window"
@@ -101,7 +106,7 @@ def kind_of(reason: str) -> RowKind:
         return RowKind.LATE
     if reason.startswith(_DUPLICATE):
         return RowKind.DUPLICATE
-    if reason == REPEATED_CLICK:
+    if reason in {REPEATED_CLICK, *(resent(event) for event, _ in pairs)}:
         return RowKind.REPEATED
     is_bot = reason.startswith(_BOT.split("{", 1)[0])
     elsewhere = {

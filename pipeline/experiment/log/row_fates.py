@@ -78,7 +78,7 @@ WHERE kind NOT IN ('invalid', 'duplicate') OR f."table" = 'users' GROUP BY ALL
 UNION ALL
 SELECT f."table", "group", kind, reason, sum(r.rows)
 FROM excluded_rows AS r JOIN ingested_files AS f USING (source)
-WHERE f."table" = 'impressions' GROUP BY ALL
+WHERE f."table" = 'impressions' AND kind <> 'duplicate' OR f."table" = 'users' GROUP BY ALL
 UNION ALL
 SELECT 'users', NULL, '{used}', NULL, n FROM (SELECT count(*) AS n FROM user_covariates) WHERE n > 0
 """

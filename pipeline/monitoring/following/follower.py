@@ -1,5 +1,7 @@
 """Follows the endpoint's log: every row is counted exactly once, also after ``kill -9``.
 
+An event that was sent to several servers is in the log several times, with one id, and counts once.
+
 Orders are looked at first, then clicks, then impressions, and read in the opposite order, each up to the
 size it had: the endpoint writes an impression before its click, so an event without an impression has
 none in the log.
@@ -50,7 +52,7 @@ class LogRules:
 
 
 class Follower:
-    """Reads what is new in a log folder into the database."""
+    """Reads what is new in a log into the database: one folder, or one of each server in it."""
 
     def __init__(self, database: Database, folder: Path, rules: LogRules) -> None:
         self._database = database
@@ -211,10 +213,12 @@ def _part(one: Impression, ledger: Ledger) -> int:
 
 def _without_effect(event: Event, events: list[Event]) -> str:
     """Why an event changes nothing."""
-    if event.units is None and any(one.units is None for one in events):
+    if any(event.repeats(one) for one in events):
+        return "sent again"
+    if not event.is_order and any(not one.is_order for one in events):
         return "repeated click"
     if event in events:
         return "duplicate"
-    if event.units is not None and all(one.units is not None for one in events):
+    if event.is_order and all(one.is_order for one in events):
         return "order without a click"
     return "outside the attribution window"

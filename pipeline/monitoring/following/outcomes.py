@@ -64,11 +64,24 @@ TOTAL_NAMES = tuple(field.name for field in fields(Totals))
 
 
 class Event(NamedTuple):
-    """A click, or an order, which has units; times are milliseconds since 1970 UTC."""
+    """A click, or an order, which has units; times are milliseconds since 1970 UTC.
+
+    ``id`` is a digest of the id that its sender gave to it: the same if it was sent again.
+    """
 
     ts: int
     units: int | None = None
     revenue: int | None = None
+    id: str | None = None
+
+    def repeats(self, other: "Event") -> bool:
+        """Whether this is the other event, sent again."""
+        return self.id is not None and (self.id, self.is_order) == (other.id, other.is_order)
+
+    @property
+    def is_order(self) -> bool:
+        """Whether it is an order."""
+        return self.units is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,17 +123,19 @@ def totals_of(ts: int, events: Sequence[Event], windows: Windows) -> Totals:
     """The totals of one impression at ``ts``, without its fallback.
 
     A click counts within the window after the impression, an order within that after its earliest click
-    that counts. Repeated clicks, and orders that are equal, count once. An order without any click does not
-    count; that there is one within the window after the impression is a total of its own, in whichever
-    sequence events are read.
+    that counts. Repeated clicks count once, as do orders that are equal or were sent again, the earliest. An
+    order without any click does not count; that there is one within the window after the impression is a total
+    of its own, in whichever sequence events are read.
     """
-    all_clicks = [one.ts for one in events if one.units is None]
+    all_clicks = [one.ts for one in events if not one.is_order]
     clicks = [click for click in all_clicks if windows.hold(ts, click)]
     if not clicks:
-        is_ordered = any(one.units is not None and windows.hold(ts, one.ts) for one in events)
+        is_ordered = any(one.is_order and windows.hold(ts, one.ts) for one in events)
         return Totals(impressions=1, orders_without_click=int(is_ordered and not all_clicks))
     first = min(clicks)
-    orders = {one for one in events if one.units is not None and windows.hold(first, one.ts)}
+    held = [one for one in events if one.is_order and windows.hold(first, one.ts)]
+    held.sort(key=lambda one: (one.ts, one.units or 0, one.revenue or 0), reverse=True)
+    orders = {one.id or one: one for one in held}.values()
     return Totals(
         impressions=1,
         clicks=1,

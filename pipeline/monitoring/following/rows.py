@@ -11,6 +11,7 @@ from pipeline.monitoring.following.outcomes import Event
 
 _ID_BYTES = 16
 _USER_BYTES = 8
+_EVENT_BYTES = 8
 _LATEST = 1 << 62
 
 
@@ -81,7 +82,7 @@ def impression_of(row: Mapping[str, Any], forced: Mapping[str, str]) -> Impressi
         part, outside = None, "forced assignment"
     return Impression(
         id=digest(found),
-        user=blake2b(user.encode(), digest_size=_USER_BYTES).digest(),
+        user=_digest(user, _USER_BYTES),
         ts=ts,
         slice=part,
         outside=outside,
@@ -99,12 +100,19 @@ def outcome_of(row: Mapping[str, Any], *, is_order: bool) -> Outcome | None:
     if is_order and type(units) is not int:
         return None
     amounts = (units, revenue if type(revenue) is int else None) if is_order else (None, None)
-    return Outcome(digest(found), Event(ts, *amounts), row.get("known_impression") is not False)
+    event = row.get("event")
+    known = _digest(event, _EVENT_BYTES).hex() if isinstance(event, str) and event else None
+    is_known = row.get("known_impression") is not False
+    return Outcome(digest(found), Event(ts, *amounts, known), is_known)
 
 
 def digest(impression: str) -> bytes:
     """The key of an impression in the database."""
-    return blake2b(impression.encode(), digest_size=_ID_BYTES).digest()
+    return _digest(impression, _ID_BYTES)
+
+
+def _digest(text: str, size: int) -> bytes:
+    return blake2b(text.encode(), digest_size=size).digest()
 
 
 def _slice_of(row: Mapping[str, Any]) -> tuple[Slice | None, str]:

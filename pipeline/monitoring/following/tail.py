@@ -1,13 +1,14 @@
 """New lines of log files that grow, are renamed, compressed, or cut by a crash.
 
-A file is known by its name up to the first dot, which the endpoint never gives to two files: renaming
-``x.jsonl.open`` to ``x.jsonl``, or compressing that to ``x.jsonl.gz``, changes nothing. Where the inode
+A file is known by its folder and its name up to the first dot, which a server never gives to two files:
+several servers of one log write to a folder each, at any depth. Renaming ``x.jsonl.open`` to ``x.jsonl``, or compressing that to ``x.jsonl.gz``, changes nothing. Where the inode
 has changed, or a file is compressed, byte offsets mean nothing, and as many rows are skipped as were
 read: the endpoint's recovery after a crash removes incomplete lines only.
 """
 
 import gzip
 import os
+import stat
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -69,14 +70,16 @@ def unread_files(
 ) -> tuple[list[Unread], float]:
     """The files of a table with unread bytes, oldest first, and when any file was last written.
 
+    Names are paths in the folder, without suffix.
+
     The time is in seconds since 1970, 0.0 without files.
     """
     found = _states(folder, table)
-    if known := [name for name in cursors if name.startswith(f"{table}-") and name not in found]:
+    if known := [name for name in cursors if _is_of(name, table) and name not in found]:
         # a rename during the listing can hide a file; one that is gone stays away the second time
         found |= {name: state for name, state in _states(folder, table).items() if name in known}
     files: list[Unread] = []
-    for name, (suffix, state) in sorted(found.items()):
+    for name, (suffix, state) in sorted(found.items(), key=lambda one: (Path(one[0]).name, one[0])):
         cursor, is_compressed = cursors.get(name, Cursor()), suffix == _COMPRESSED
         read = cursor.compressed if is_compressed else cursor.offset
         if (state.st_ino, state.st_size) != (cursor.inode, read):
@@ -136,18 +139,38 @@ class _Lines:
 def _states(folder: Path, table: LogTable) -> dict[str, tuple[str, os.stat_result]]:
     """Suffix and state of the files of a table, by name; of two with one name, the earlier suffix."""
     found: dict[str, tuple[str, os.stat_result]] = {}
-    with storage_errors(folder), suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            name, dot, rest = entry.name.partition(".")
+    with storage_errors(folder):
+        for path in _walk(folder):
+            name, dot, rest = path.name.partition(".")
             suffix = dot + rest
-            if not name.startswith(f"{table}-") or suffix not in _SUFFIXES:
+            if not _is_of(name, table) or suffix not in _SUFFIXES:
                 continue
+            known = (path.parent.relative_to(folder) / name).as_posix()
             with suppress(FileNotFoundError):
-                if entry.is_file(follow_symlinks=False):
-                    other = found.get(name)
-                    if other is None or _SUFFIXES.index(suffix) < _SUFFIXES.index(other[0]):
-                        found[name] = suffix, Path(entry.path).stat()
+                state = path.lstat()
+                other = found.get(known)
+                is_earlier = other is None or _SUFFIXES.index(suffix) < _SUFFIXES.index(other[0])
+                if stat.S_ISREG(state.st_mode) and is_earlier:
+                    found[known] = suffix, state
     return found
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """The files of a folder and its subfolders; none of a folder that has gone.
+
+    Raises:
+        OSError: if a folder cannot be read.
+    """
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(Path(entry.path))
+            else:
+                yield Path(entry.path)
+
+
+def _is_of(name: str, table: LogTable) -> bool:
+    return Path(name).name.startswith(f"{table}-")
 
 
 def _opened(folder: Path, name: str) -> tuple[BinaryIO, os.stat_result, bool] | None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from pipeline.core.errors import LogError
 from pipeline.experiment.log.log_files import LogTable
 from pipeline.serving.event_log.kafka_sink import KafkaSink, LogRow
-from pipeline.serving.event_log.recovery import SkippedLines, named, recover_files
+from pipeline.serving.event_log.recovery import SkippedLines, recover_files
 from pipeline.serving.event_log.rotating_files import (
     WRITTEN,
     LogFile,
@@ -59,12 +59,8 @@ class EventLogWriter:
         """
         self._folder = folder
         self._lock = lock_folder(folder)
-        removed = _recovered(folder)
-        self.removed_lines = sum(removed.values())
-        if removed:
-            _LOG.warning(
-                "removed %d incomplete lines after a crash: %s", self.removed_lines, named(removed)
-            )
+        self.removed = _recovered(folder)
+        """Incomplete lines after a crash, by file."""
         self._files = {table: LogFile(folder, table, config) for table in WRITTEN}
         self._sink = sink
         self._observe = observe

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pipeline.artifacts.durable import sync, write_all
+from pipeline.artifacts.lock import LOCK
 from pipeline.core.errors import LogError
 from pipeline.experiment.log.log_files import LogTable
 from pipeline.study import Durability, ServingConfig
@@ -24,7 +25,6 @@ _LOG = logging.getLogger(__name__)
 
 CLOSED = ".jsonl"
 OPEN = ".jsonl.open"
-_LOCK = ".lock"
 _PROBE = ".probe"
 _PROBE_BYTES = 4096
 _TIME = "%Y%m%dT%H%M%S-%f"
@@ -126,17 +126,17 @@ def lock_folder(log: Path) -> int:
     try:
         for table in WRITTEN:
             folder_of(table, log).mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(log / _LOCK, os.O_RDWR | os.O_CREAT, 0o640)
+        descriptor = os.open(log / LOCK, os.O_RDWR | os.O_CREAT, 0o640)
     except OSError as error:
-        raise _not_writable(log, error) from error
+        raise not_writable(log, error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         holder = os.read(descriptor, 256).decode("utf-8", "replace").strip() or "unknown process"
         os.close(descriptor)
         msg = (
-            f"another server writes its log to {log} ({holder}); stop it, or set another "
-            "serving.log_path"
+            f"another server writes its log to {log} ({holder}); stop it, or give each server a folder of its "
+            "own in the log: paretoscope serve --replica NAME"
         )
         raise LogError(msg) from error
     try:
@@ -146,11 +146,12 @@ def lock_folder(log: Path) -> int:
     except OSError as error:
         if error.errno not in _NO_SPACE:
             os.close(descriptor)
-            raise _not_writable(log, error) from error
+            raise not_writable(log, error) from error
     return descriptor
 
 
-def _not_writable(log: Path, error: OSError) -> LogError:
+def not_writable(log: Path, error: OSError) -> LogError:
+    """The error of a folder that cannot be written, with what to set."""
     msg = f"cannot write to {log}: {error.strerror}; set serving.log_path to a writable folder"
     return LogError(msg)
 

@@ -20,6 +20,11 @@ from pipeline.serving.event_log.deduplicator import EventDeduplicator
 from pipeline.serving.event_log.group_commit import EventLogWriter
 from pipeline.serving.event_log.kafka_sink import open_kafka
 from pipeline.serving.event_log.recovery import named
+from pipeline.serving.event_log.replicas import (
+    close_abandoned,
+    one_start_at_a_time,
+    replica_folder,
+)
 from pipeline.serving.http.app import build_app
 from pipeline.serving.http.connections import (
     IDLE_SECONDS,
@@ -42,13 +47,22 @@ _GRACE_SECONDS = 30
 _MIN_KEY_LENGTH = 16
 
 
-def serve(study: Study, paths: StudyPaths, *, host: str = LOCAL, port: int = 8350) -> None:
+def serve(
+    study: Study,
+    paths: StudyPaths,
+    *,
+    host: str = LOCAL,
+    port: int = 8350,
+    replica: str | None = None,
+) -> None:
     """Serve requests until SIGTERM or SIGINT; port 0 selects a free port.
+
+    ``replica`` is the name of this server among several; its log is in the folder of that name.
 
     Raises:
         MissingArtifact: if the study is not finished.
-        StudyError: if the address cannot be used, or the key is too short.
-        LogError: if another server writes the same log.
+        StudyError: if the address cannot be used, the key is too short, or the replica's name is not valid.
+        LogError: if another server writes to the same folder.
     """
     key = _read_key()
     if key is None and not _is_local(host):
@@ -59,7 +73,7 @@ def serve(study: Study, paths: StudyPaths, *, host: str = LOCAL, port: int = 835
     snapshot = load_snapshot(study, paths)
     warn_of_unknown_items(snapshot)
     with one_line_logs(), _listen(host, port) as listening:
-        service = build_service(snapshot, study, paths)
+        service = build_service(snapshot, study, paths, replica)
         watcher = StudyWatcher(service, study, paths, fingerprint)
         service.swap_snapshot(watcher.with_current_rollout(snapshot, study))
         config = uvicorn.Config(
@@ -87,17 +101,25 @@ def serve(study: Study, paths: StudyPaths, *, host: str = LOCAL, port: int = 835
         _LOG.info("stopped by %s; the event log is closed", server.stopped_by)
 
 
-def build_service(snapshot: Snapshot, study: Study, paths: StudyPaths) -> Service:
+def build_service(
+    snapshot: Snapshot, study: Study, paths: StudyPaths, replica: str | None = None
+) -> Service:
     """A service with an open event log and the events of the deduplication window.
 
     Raises:
-        LogError: if another server writes the same log.
+        LogError: if another server writes to the same folder.
+        StudyError: if the replica's name is not valid.
     """
-    config, folder = study.serving, paths.root / study.serving.log_path
+    config, log = study.serving, paths.root / study.serving.log_path
+    folder = replica_folder(log, replica)
     metrics = ServerMetrics()
     sink = open_kafka(config.kafka, metrics.kafka_rows_lost.inc) if config.kafka else None
-    event_log = EventLogWriter(folder, config, sink=sink, observe=metrics.observe_commit)
-    metrics.removed_log_lines.inc(event_log.removed_lines)
+    with one_start_at_a_time(log):
+        event_log = EventLogWriter(folder, config, sink=sink, observe=metrics.observe_commit)
+        removed = event_log.removed | close_abandoned(log)
+    if removed:
+        metrics.removed_log_lines.inc(lines := sum(removed.values()))
+        _LOG.warning("removed %d incomplete lines after a crash: %s", lines, named(removed))
     deduplicator = EventDeduplicator(config.dedup_window_hours)
     if skipped := deduplicator.load(folder, time.time_ns() // 1_000_000):
         metrics.skipped_log_lines.inc(lines := sum(skipped.values()))

@@ -38,8 +38,10 @@ def test_a_study_without_a_model_begins_with_its_plan():
         "experiment_log_files": ("traffic_plan",),
         "experiment_log": ("experiment_log_files", "traffic_plan"),
         "group_kpis": ("experiment_log", "traffic_plan"),
-        "regression_estimates": ("group_kpis",),
-        "regression_report": ("regression_estimates",),
+        "regression_estimates": ("group_kpis", "experiment_log", "traffic_plan"),
+        "regression_report": (
+            *("regression_estimates", "group_kpis", "experiment_log", "traffic_plan"),
+        ),
     }
 
 

@@ -108,15 +108,18 @@ def test_package_versions_are_compared_with_the_pins(tmp_path):
 
 def test_environment_variables_of_dagster(tmp_path):
     (tmp_path / ".dagster").mkdir()
-    home, module = str(tmp_path / ".dagster"), "assets.definitions"
+    home = str(tmp_path / ".dagster")
 
     def states(**environment):
         return [one.status for one in check_variables(tmp_path, environment)]
 
-    assert states(DAGSTER_HOME=home, DAGSTER_MODULE_NAME=module) == [Status.OK, Status.OK]
     assert states() == [Status.WARNING, Status.WARNING]
-    assert states(DAGSTER_HOME="/none/such", DAGSTER_MODULE_NAME=module)[0] is Status.ERROR
-    assert states(DAGSTER_HOME=str(tmp_path), DAGSTER_MODULE_NAME="x") == [Status.WARNING] * 2
+    pyproject = '[tool.dagster]\nmodule_name = "assets.definitions"\n'
+    (tmp_path / "pyproject.toml").write_text(pyproject, encoding="utf-8")
+    assert states(DAGSTER_HOME=home) == [Status.OK, Status.OK]
+    assert states(DAGSTER_HOME="/none/such")[0] is Status.ERROR
+    inherited = {"DAGSTER_HOME": str(tmp_path), "DAGSTER_MODULE_NAME": "assets.definitions"}
+    assert states(**inherited) == [Status.WARNING] * 2
 
 
 @pytest.mark.parametrize(

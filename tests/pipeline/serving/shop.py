@@ -66,7 +66,7 @@ logging.basicConfig(level=logging.INFO, format="%(message)s")
 root = Path(sys.argv[1])
 exec(sys.argv[2])
 study = load_study(root / "params.yaml")
-serve(study, StudyPaths.of(study, root), port=0)
+serve(study, StudyPaths.of(study, root), port=0, replica=sys.argv[3] or None)
 """
 
 
@@ -307,9 +307,9 @@ def differences(served, row):
 class Server:
     """A server process; requests go to ``url``."""
 
-    def __init__(self, root, environment=None, *, first="", before=()):
+    def __init__(self, root, environment=None, *, first="", before=(), replica=""):
         self.process = subprocess.Popen(
-            [*before, sys.executable, "-c", _SERVE, str(root), first],
+            [*before, sys.executable, "-c", _SERVE, str(root), first, replica],
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, **(environment or {})},
@@ -331,9 +331,9 @@ class Server:
 
 
 @contextmanager
-def serving(root, environment=None, *, first="", before=()):
+def serving(root, environment=None, *, first="", before=(), replica=""):
     """A running server; ``first`` is code that runs before it, ``before`` a command around it."""
-    server = Server(root, environment, first=first, before=before)
+    server = Server(root, environment, first=first, before=before, replica=replica)
     try:
         yield server
     finally:

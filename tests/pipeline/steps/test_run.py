@@ -7,8 +7,8 @@ from shutil import copytree
 import polars as pl
 import pytest
 
-from pipeline.artifacts.storage import StudyPaths
-from pipeline.core.asset_graph import report_assets
+from pipeline.artifacts.storage import ASSET_PATHS, StudyPaths
+from pipeline.core.asset_graph import ASSET_GRAPH, OPTIONAL, report_assets
 from pipeline.core.errors import MissingArtifact, StudyError
 from pipeline.steps.run import run_step, steps_until
 from pipeline.study import PARAMS_FILE, load_study
@@ -74,6 +74,27 @@ def test_a_step_reads_every_table_once(asset, opened, monkeypatch):
 
     assert result.asset == asset
     assert {path.name: times for path, times in read.items() if times > 1} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("asset", [*report_assets(trains=True), "paired_lists"])
+def test_a_step_is_derived_from_every_artifact_that_it_asks_for(asset, opened, monkeypatch):
+    """Dagster orders the steps of a run by what they are derived from."""
+    study, paths = opened
+    asked: set[str] = set()
+    artifact = StudyPaths.artifact
+
+    def noted(self, name, file=None):
+        asked.add(name.split("/", maxsplit=1)[0])
+        return artifact(self, name, file)
+
+    monkeypatch.setattr(StudyPaths, "artifact", noted)
+    run_step(asset, study, paths)
+
+    folders = {path: name for name, path in ASSET_PATHS.items()}
+    read = {folders.get(name, name) for name in asked} & set(ASSET_GRAPH)
+    # the optional ones say something where they exist, and are waited for by nobody
+    assert read - set(OPTIONAL) <= {*ASSET_GRAPH[asset], asset}
 
 
 @pytest.mark.slow

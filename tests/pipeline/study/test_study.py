@@ -416,7 +416,7 @@ def test_an_unknown_column_of_the_log_is_named_with_the_accepted_ones(values):
     expected = (
         "experiment.columns.orders.buyer = 'who': unknown key; did you mean 'user'? accepted are "
     )
-    accepted = "['impression', 'item', 'revenue', 'ts', 'units', 'user']"
+    accepted = "['event', 'impression', 'item', 'revenue', 'ts', 'units', 'user']"
     assert expected + accepted in _message(values)
 
 

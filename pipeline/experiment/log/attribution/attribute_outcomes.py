@@ -14,6 +14,9 @@ last. An order without an earlier click does not indicate data loss: most orders
 from its recommendations. But an event of an item whose only touch comes seconds later indicates clocks
 that differ.
 
+An event that was sent again has the id of another one, of the same impression (or user and item), and counts
+once: the earliest that counts is kept, whatever the order of the files.
+
 Refunds are order rows with negative units or revenue. They are added to the orders of their impression,
 if they are in its attribution window too and no larger than the orders.
 """
@@ -27,14 +30,21 @@ from pipeline.experiment.log.attribution.miswritten_ids import find_miswritten_i
 from pipeline.experiment.log.log_files import LogTable
 from pipeline.experiment.log.validation.row_validation import REFUND, LogRules
 
+_USER_AND_ITEM = "user, item"
+"""What an event belongs to that does not name its impression."""
+
 _SOON_MS = 300_000
 """An event without a touch that has one of the same user and item within this time was logged early."""
 
 _ATTRIBUTE = """
 CREATE OR REPLACE TEMP TABLE attributed_{event}s AS
-SELECT * EXCLUDE (rejection), CASE WHEN rejection IS NOT NULL THEN rejection {duplicates} END AS reason
+SELECT * EXCLUDE (rejection), CASE
+    WHEN event_id IS NOT NULL AND row_number() OVER sent > 1 THEN '{resent}'
+    WHEN rejection IS NOT NULL THEN rejection
+    {duplicates} END AS reason
 FROM ({matched})
-WINDOW touched AS (PARTITION BY {key}, rejection IS NULL ORDER BY {order})
+WINDOW touched AS (PARTITION BY {key}, rejection IS NULL ORDER BY {order}),
+    sent AS (PARTITION BY {owner}, event_id ORDER BY rejection IS NOT NULL, {sent})
 """
 
 _DUPLICATE_CLICKS = """
@@ -172,15 +182,24 @@ def _attribute_clicks(columns: Mapping[LogTable, Collection[str]]) -> str:
     """SQL that creates ``attributed_clicks``."""
     impressions, clicks = (columns.get(t, ()) for t in (LogTable.IMPRESSIONS, LogTable.CLICKS))
     if "impression" in clicks or not clicks:
+        owner = "impression"
         matched = _match("click", "impression", _IMPRESSIONS)
     else:
+        owner = _USER_AND_ITEM
         by_item = "item" in impressions and "item" in clicks
         touches = _LAST_IMPRESSIONS.format(item="item" if by_item else "''")
         matched = _match_last("click", "impression", touches, by_item=by_item)
     duplicates = _DUPLICATE_CLICKS.format(repeated=reasons.REPEATED_CLICK)
     order = "ts, item, source"
     return _ATTRIBUTE.format(
-        event="click", matched=matched, key="impression", order=order, duplicates=duplicates
+        event="click",
+        matched=matched,
+        key="impression",
+        order=order,
+        owner=owner,
+        sent=order,
+        resent=reasons.resent("click"),
+        duplicates=duplicates,
     )
 
 
@@ -189,7 +208,7 @@ def _attribute_orders(columns: Mapping[LogTable, Collection[str]]) -> str:
     tables = (LogTable.IMPRESSIONS, LogTable.CLICKS, LogTable.ORDERS)
     impressions, clicks, orders = (columns.get(table, ()) for table in tables)
     if "impression" in orders or not orders:
-        key = "impression"
+        owner = "impression"
         touches = _CLICKED.format(
             excluded=reasons.of_excluded_user("click"),
             outside=reasons.of_other_impression("click"),
@@ -197,17 +216,20 @@ def _attribute_orders(columns: Mapping[LogTable, Collection[str]]) -> str:
         )
         matched = _match("order", "click", touches)
     else:
-        key = "user, item"
-        owner = "clicks" if "item" in clicks else "impressions" if "item" in impressions else None
-        by_item = owner is not None and "item" in orders
-        item = f"{owner}.item" if by_item else "''"
+        owner = _USER_AND_ITEM
+        touched = "clicks" if "item" in clicks else "impressions" if "item" in impressions else None
+        by_item = touched is not None and "item" in orders
+        item = f"{touched}.item" if by_item else "''"
         touches = _LAST_CLICKS.format(item=item, repeated=reasons.REPEATED_CLICK)
         matched = _match_last("order", "click", touches, by_item=by_item)
     return _ATTRIBUTE.format(
         event="order",
         matched=matched,
-        key=f"{key}, ts, units, revenue",
+        key=f"{owner}, ts, units, revenue, event_id",
         order="source",
+        owner=owner,
+        sent="ts, units, revenue, source",
+        resent=reasons.resent("order"),
         duplicates=_DUPLICATE_ORDERS,
     )
 

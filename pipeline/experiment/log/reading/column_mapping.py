@@ -15,10 +15,9 @@ import polars as pl
 from pipeline.core.file_content import did_you_mean
 from pipeline.experiment.log.log_files import (
     COLUMNS,
+    EVENT,
     OUTCOMES,
     REQUIRED,
-    REVENUE,
-    SCOPE_COLUMNS,
     LogTable,
 )
 from pipeline.study import LogColumns, LogTime
@@ -59,10 +58,11 @@ def boolean_sql(column: str) -> str:
 def resolve_columns(table: LogTable, columns: LogColumns) -> dict[str, str]:
     """Column names in the log by contract column.
 
-    A contract column without a mapping is left out if the log uses its name for another column.
+    A contract column without a mapping is left out if the log uses its name for another column, and
+    ``event`` always: in other logs it is most often the type of the event.
     """
     mapping = asdict(columns)[table]
-    used = set(filter(None, mapping.values()))
+    used = {EVENT, *filter(None, mapping.values())}
     return {
         name: mapping[name] or name for name in COLUMNS[table] if mapping[name] or name not in used
     }
@@ -70,10 +70,8 @@ def resolve_columns(table: LogTable, columns: LogColumns) -> dict[str, str]:
 
 def contract_columns(table: LogTable) -> dict[str, str]:
     """Columns of a file that follows the contract, which have the contract's names."""
-    if table is LogTable.USERS:
-        return {name: name for name in COLUMNS[table]}
-    optional = {LogTable.IMPRESSIONS: (REVENUE, *SCOPE_COLUMNS), LogTable.ORDERS: (REVENUE,)}
-    return {name: name for name in (*REQUIRED[table], *optional.get(table, ()))}
+    only_mapped = {LogTable.IMPRESSIONS: {"item"}, LogTable.USERS: set[str]()}
+    return {n: n for n in COLUMNS[table] if n not in only_mapped.get(table, {"user", "item"})}
 
 
 def missing_columns(

@@ -11,9 +11,9 @@ from pipeline.experiment.design.external_variants import Plan
 from pipeline.experiment.log.log_files import (
     ARM,
     COLUMNS,
+    FREE_COLUMNS,
     OUTCOMES,
     REVENUE,
-    SCOPE_COLUMNS,
     ArmName,
     LogTable,
 )
@@ -28,7 +28,7 @@ from pipeline.experiment.log.reasons import (
 from pipeline.experiment.log.validation import user_covariates
 from pipeline.study import ExperimentConfig, LogColumns
 
-_OPTIONAL = {REVENUE, *SCOPE_COLUMNS}
+_OPTIONAL = {REVENUE, *FREE_COLUMNS}
 
 OUTSIDE_TIMES = "time outside 2000-01-01 to 2100-01-01"
 _OUTSIDE = (OUTSIDE_TIMES, "ts < $earliest OR ts >= $latest")

@@ -20,12 +20,19 @@ RULES = (
 """Rejection reasons with their SQL conditions."""
 
 _DUPLICATES = """
-CREATE OR REPLACE TEMP TABLE duplicate_users AS
+INSERT INTO user_covariates FROM duplicate_users;
+DELETE FROM duplicate_users;
+CREATE OR REPLACE TEMP TABLE repeated_users AS
 SELECT "row", source FROM (
     SELECT rowid AS "row", source, row_number() OVER (PARTITION BY user ORDER BY source, segment,
         impressions, clicks, orders, units, revenue) AS n
     FROM user_covariates)
 WHERE n > 1
+"""
+
+_SET_APART = """
+INSERT INTO duplicate_users FROM user_covariates WHERE rowid IN (SELECT "row" FROM repeated_users);
+DELETE FROM user_covariates WHERE rowid IN (SELECT "row" FROM repeated_users);
 """
 
 
@@ -36,11 +43,9 @@ def deduplicate_users(connection: duckdb.DuckDBPyConnection) -> None:
         LogError: if there are too many segments.
     """
     connection.execute(_DUPLICATES)
+    connection.execute(_SET_APART)
     connection.execute(
-        'DELETE FROM user_covariates WHERE rowid IN (SELECT "row" FROM duplicate_users)'
-    )
-    connection.execute(
-        "INSERT INTO rejected_rows SELECT source, 'duplicate', 'duplicate user', NULL, count(*) "
+        "INSERT INTO excluded_rows SELECT source, 'duplicate', 'duplicate user', NULL, count(*) "
         "FROM duplicate_users GROUP BY source"
     )
     (segments,) = connection.execute(

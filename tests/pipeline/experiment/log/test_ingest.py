@@ -4,10 +4,13 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import polars as pl
 import pytest
 
 from pipeline.core.errors import LogError
+from pipeline.experiment.log import ingest as ingestion
 from pipeline.experiment.log.ingest import Ingestion, summarise
+from pipeline.experiment.log.reading.log_folder import log_files
 from tests.pipeline.experiment.logs import (
     PLAN,
     TS,
@@ -134,7 +137,6 @@ def test_a_new_day_reads_one_file(files, database, tmp_path):
     assert contents(database) == rebuilt(files, PLAN, tmp_path)
 
 
-@pytest.mark.slow
 def test_which_of_two_duplicates_is_kept_does_not_depend_on_history(tmp_path, database):
     early = write_impressions(tmp_path / "a.parquet", [row("x1", clicked=False)])
     late = write_impressions(tmp_path / "b.parquet", [row("x1"), row("x2")])
@@ -144,6 +146,31 @@ def test_which_of_two_duplicates_is_kept_does_not_depend_on_history(tmp_path, da
         ingest(files, PLAN, database)
 
         assert contents(database) == rebuilt(files, PLAN, tmp_path)
+
+
+@pytest.mark.parametrize("order", [(2, 1, 0), (1, 2, 0), (2, 0, 1)])
+def test_files_that_arrive_in_any_order_are_added_and_never_read_again(tmp_path, database, order):
+    """One impression is in all three files, a user's covariates in two of them."""
+    folder = tmp_path / "log"
+    for name in ("replica-1", "replica-2", "replica-3"):
+        (folder / name).mkdir(parents=True)
+        rows = [row("x1", clicked=name == "replica-2"), row(name)]
+        write_impressions(folder / name / "impressions-1.parquet", rows)
+        users = pl.DataFrame({"user": ["ann"], "segment": [name]})
+        users.write_parquet(folder / name / "users-1.parquet")
+    files = log_files(folder, subfolders=True).files
+    parts = [[one for one in files if name in one.source] for name in ("1/", "2/", "3/")]
+
+    arrived = []
+    for n in order:
+        arrived += parts[n]
+        result = ingestion.ingest(arrived, PLAN, database)
+
+        assert result.files_read == 2
+
+    assert result.rejected == {"duplicate impression": 2, "duplicate user": 2}
+    ingestion.ingest(files, PLAN, tmp_path / "at-once.duckdb")
+    assert contents(database) == contents(tmp_path / "at-once.duckdb")
 
 
 def test_a_rejected_row_does_not_count_as_a_duplicate(tmp_path, database):

@@ -90,6 +90,27 @@ def test_sums_read_bit_by_bit_are_those_of_a_recount(tmp_path, database):
     assert kept(database, Period.HOUR, HOURS) == recount(log, HOUR_MS)
 
 
+def test_the_sums_of_three_servers_are_those_of_one(tmp_path, database):
+    """Each has the lists that it served; every event is sent to two, with another time."""
+    log = random_log(np.random.default_rng(7), users=40, impressions=200)
+    three = Database.open(tmp_path / "three.sqlite3")
+    for n, part in enumerate(parts_of(log, 6)):
+        write(tmp_path / "one", "impressions", part["impressions"])
+        write(tmp_path / "three" / f"zone/{n % 3}", "impressions", part["impressions"])
+        for table in ("clicks", "orders"):
+            rows = [row | {"event": f"{n}-{k}"} for k, row in enumerate(part[table])]
+            write(tmp_path / "one", table, rows)
+            later = [row | {"ts": row["ts"] + 1} for row in rows]
+            write(tmp_path / "three" / f"zone/{(n + 1) % 3}", table, later)
+            write(tmp_path / "three" / f"zone/{n % 3}", table, rows)
+        follower_of(database, tmp_path / "one").look(NOW)
+        follower_of(three, tmp_path / "three").look(NOW)
+
+    assert read_sums(three, Period.ALL) == read_sums(database, Period.ALL)
+    assert row_counts(three)["orders", "sent again"] > 0
+    three.close()
+
+
 @pytest.mark.slow
 def test_sums_are_those_of_a_recount_after_20_kills(tmp_path):
     """A forked monitor is killed 20 times, at random, while another process writes the log."""
@@ -186,7 +207,8 @@ def test_problems_are_counted_by_table(tmp_path, database):
     write(log, "impressions", [impression(3, "qa", START), impression(4, "x", START, group=None)])
     write(log, "clicks", [click(1, START), click(1, START + 1), click(7, START)])
     write(log, "clicks", [click(8, START, known_impression=False), click(2, START)])
-    write(log, "orders", [order(1, START + 9), order(1, START + 9), order(3, START)])
+    write(log / "other", "clicks", [click(1, START + 2, event=f"e{START}")])
+    write(log, "orders", [*2 * [order(1, START + 9, event=None)], order(3, START)])
     write(log, "orders", [order(1, START + 9 + 25 * HOUR_MS), order(1, START, units="2")])
 
     follower_of(database, log, forced={"qa": "g1"}).look(NOW)
@@ -202,6 +224,7 @@ def test_problems_are_counted_by_table(tmp_path, database):
         ("clicks", "impression that does not count"): 1,
         ("clicks", "no impression"): 1,
         ("clicks", "repeated click"): 1,
+        ("clicks", "sent again"): 1,
         ("clicks", "unknown impression"): 1,
         ("orders", ""): 1,
         ("orders", "duplicate"): 1,

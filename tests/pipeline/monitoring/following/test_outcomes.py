@@ -12,8 +12,8 @@ def click(ts):
     return Event(ts)
 
 
-def order(ts, units=2, revenue=30):
-    return Event(ts, units, revenue)
+def order(ts, units=2, revenue=30, event=None):
+    return Event(ts, units, revenue, event)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,10 @@ def order(ts, units=2, revenue=30):
         ([click(1050), order(1044)], Totals(1, 1)),  # before the click
         ([click(1010), order(1020), order(1020)], Totals(1, 1, 1, 2, 30)),  # the same order
         ([click(1010), order(1020), order(1021, 1, None)], Totals(1, 1, 1, 3, 30)),
+        # sent again: the earliest that counts
+        ([click(1010), order(1030, 3, 30, "o"), order(1020, 2, 30, "o")], Totals(1, 1, 1, 2, 30)),
+        ([click(1010), order(1004, 3, 30, "o"), order(1020, 2, 30, "o")], Totals(1, 1, 1, 2, 30)),
+        ([click(1010), order(1020, event="o"), order(1020, event="p")], Totals(1, 1, 1, 4, 60)),
     ],
 )
 def test_totals_of_an_impression(events, expected):

@@ -133,6 +133,24 @@ def test_files_of_other_tables_and_programs_are_left_alone(tmp_path):
     assert Reader(tmp_path / "absent").new() == []
 
 
+def test_files_of_several_servers_with_one_name_are_several_files(tmp_path):
+    reader = Reader(tmp_path)
+    write(tmp_path / "b", TABLE, rows(2))
+    write(tmp_path / "zone" / "a", TABLE, rows(3))
+    assert reader.new() == [2, 3]
+
+    path = write(tmp_path / "b", TABLE, rows(4))
+    write(tmp_path / "c", TABLE, rows(1), name="20200101T000000-000000")  # arrives late
+    path.rename(path.with_name(path.name.removesuffix(".open")))
+
+    assert reader.new() == [1, 4]
+    assert set(reader.cursors) == {
+        "b/clicks-20261129T100000-000000",
+        "c/clicks-20200101T000000-000000",
+        "zone/a/clicks-20261129T100000-000000",
+    }
+
+
 def test_files_are_read_in_the_order_they_were_written(tmp_path):
     for hour in (12, 10, 11):
         write(tmp_path, TABLE, rows(hour), name=f"20261129T{hour}0000-000000", suffix=".jsonl")

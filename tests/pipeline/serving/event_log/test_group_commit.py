@@ -115,7 +115,7 @@ def test_a_new_writer_recovers_open_files(tmp_path):
     (tmp_path / "clicks-20260101T000000-000000.jsonl.open").write_bytes(row(1).content + b'{"tor')
 
     async def scenario(writer):
-        return writer.removed_lines
+        return sum(writer.removed.values())
 
     assert run(tmp_path, scenario) == 1
     assert [one["impression"] for one in rows_of(tmp_path, "clicks")] == ["x1"]

@@ -27,6 +27,7 @@ from tests.pipeline.experiment.logs import (
 
 ANN, BOB = users_in("g1", 2)
 NO_OUTCOMES = {"clicked", "ordered", "units", "revenue", "explored", "propensity", "arm"}
+NO_COLUMNS = {"impressions": NO_OUTCOMES, "clicks": {"event"}, "orders": {"event"}}
 
 NO_IMPRESSION = "click without an earlier impression of the user"
 NO_CLICK = "order without an earlier click of the user"
@@ -55,7 +56,7 @@ def ingested(folder, tables, *, items=("impressions", "clicks", "orders"), step=
             for column, dtype in COLUMNS[name].items()
             if (column != "item" or name in items)
             and (column != "impression" or name == "impressions" or any(column in r for r in rows))
-            and (name != "impressions" or column not in NO_OUTCOMES)
+            and column not in NO_COLUMNS[name]
         }
         frame = pl.DataFrame([{c: row[c] for c in schema} for row in rows], schema=schema)
         frame.write_parquet(folder / f"{name}{step}.parquet")
