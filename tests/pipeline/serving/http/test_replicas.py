@@ -95,7 +95,7 @@ def test_every_acknowledged_order_counts_once_on_three_servers_of_which_one_is_k
         ingestion.ingest(before, plan, database, rules=rules)
         for name in ("a", "zone/c"):
             servers[name].end(signal.SIGTERM)
-    assert [path.parent for path in {*log.rglob("*.open")}] == [log / "b"] * 3
+    assert {path.parent for path in log.rglob("*.open")} == {log / "b"}
     with serving(tmp_path, replica="d") as server:
         server.end(signal.SIGTERM)
 
