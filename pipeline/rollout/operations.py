@@ -219,7 +219,9 @@ def _without_events(paths: StudyPaths, error: DataError | StorageError) -> Paret
     try:
         served = read_served(paths)
     except DataError:  # it is unknown who is served what
-        return error
+        return type(error)(
+            f"{error}. Until then the endpoint serves what it has read before, also to users of the candidate"
+        )
     if served is None or served.state is State.SETTLED:  # then there is nothing to go back to
         return error
     try:

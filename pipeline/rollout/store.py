@@ -103,8 +103,9 @@ def _lost_events(paths: StudyPaths, known: Sequence[str]) -> list[DataError]:
     if served is None or served.release in known:
         return []
     msg = (
-        f"{events_file(paths, served.release)} is missing, but rollout.json follows from line {served.seq} of it; "
-        "restore it from a backup"
+        f"{events_file(paths, served.release)} is missing, empty or no file, but rollout.json follows from line "
+        f"{served.seq} of it; restore it from a backup. Without one: paretoscope rollout rollback, and move "
+        f"{served_file(paths)} away"
     )
     return [DataError(msg)]
 

@@ -21,7 +21,7 @@ def status_lines(rollout: Rollout, now: datetime) -> list[str]:
     if rollout.stage is not None:
         number, days = (
             len(rollout.stage_starts),
-            (now - rollout.stage_starts[-1]).total_seconds() / 86_400,
+            max((now - rollout.stage_starts[-1]).total_seconds() / 86_400, 0.0),
         )
         lines.append(
             f"stage {rollout.stage.name} ({number} of {len(plan.stages)}) for {days:.1f} of at least "

@@ -21,6 +21,9 @@ def read_rules(file: Path, params: Path) -> RuleSet:
     Raises:
         StudyError: if it cannot be read, has other keys, or a rule is not valid.
     """
+    if file.exists() and not file.is_file():  # reading a pipe would wait without an end
+        msg = f"{file} is not a file; expected a YAML file with rules, as in the section serving"
+        raise StudyError(msg)
     try:
         values = parse_yaml(file.read_bytes()).values
     except OSError as error:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Interval, Len
 from pydantic import Field
@@ -141,11 +141,15 @@ class RuleSet:
         return needed
 
     def version(self, contents: dict[str, str] | None = None) -> str:
-        """Twelve hexadecimal digits of a hash; ``contents`` are those of filter files, where they count."""
-        text = json.dumps(asdict(self) | {"files": contents or {}}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        """Twelve hexadecimal digits of a hash, and eight more of the ``contents`` of filter files, if any."""
+        own = _digest(asdict(self) | {"files": {}})[:12]
+        return f"{own}-{_digest(contents)[:8]}" if contents else own
 
     def __str__(self) -> str:
         named = [one.rule for one in self.rules]
         named += [name for name, value in asdict(self.filters).items() if value]
         return f"{self.version()} ({', '.join(named) or 'none'})"
+
+
+def _digest(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -70,7 +70,9 @@ def test_one_step_is_an_asset_with_checks(paths):
     (asset,) = done.asset_materializations_for_node("rollout_status")
     checks = done.get_asset_check_evaluations()
     assert asset.metadata["state"].value == "canary"
-    assert asset.metadata["decision"].value == "wait: waits for the first row of the log"
+    assert asset.metadata["decision"].value == (
+        "wait: waits for the first row of the log, which paretoscope monitor has to read"
+    )
     (unready,) = [one for one in checks if not one.passed]
     assert {one.check_name for one in checks} == CHECKS
     assert (unready.check_name, unready.severity.value) == ("incumbent_ready", "ERROR")

@@ -65,7 +65,11 @@ def decide(rollout: Rollout, sums: RolloutSums | None, now: datetime) -> Decisio
     if silence := _silence(rollout, sums, now):
         return replace(_decision(Step.HOLD, silence, sums), is_silent=True)
     if sums is None:
-        return _decision(Step.WAIT, "waits for the first row of the log", sums)
+        return _decision(
+            Step.WAIT,
+            "waits for the first row of the log, which paretoscope monitor has to read",
+            sums,
+        )
     readings = read_guardrails(rollout, sums)
     step, reason = _step(rollout, sums, readings)
     return _decision(step, reason, sums, readings)
@@ -127,10 +131,12 @@ def _missing(rollout: Rollout, sums: RolloutSums, readings: Mapping[str, Reading
     stage = stage_of(rollout)
     found = list[str]()
     days = (sums.newest - rollout.stage_starts[-1]).total_seconds() / 86_400
-    if days < stage.days:
-        found.append(f"{max(days, 0):.2f} of {counted(stage.days, 'day')}")
+    if days < 0:
+        found.append("no row of the log since the stage began")
+    elif days < stage.days:
+        found.append(f"{days:.2f} of {counted(stage.days, 'day')}")
     if (users := _smaller_arm(sums)) < stage.users:
-        found.append(f"{users} of {stage.users} users in the smaller arm")
+        found.append(f"{users} of {stage.users} users in the smaller arm since the start")
     waiting = [one for one in readings_of(readings, Verdict.HOLD) if one.waits_for or not found]
     found += [
         f"{one.summary}; expected {one.waits_for or counted(stage.days, 'day') + ' of impressions'}"

@@ -118,8 +118,8 @@ class StudyWatcher:
     def with_current_rollout(self, snapshot: Snapshot, study: Study) -> Snapshot:
         """The snapshot with the arms of ``rollout.json``, under the rules of ``study``.
 
-        Without the candidate if it cannot be loaded, and with those that are served if the file cannot be
-        read.
+        With the arms as they are served if one cannot be loaded again, without the candidate if it cannot be
+        loaded at all, and with the rollout that is served if the file cannot be read.
         """
         try:
             rollout = read_served(self._paths)
@@ -127,9 +127,14 @@ class StudyWatcher:
             self._report("the rollout stays as it is served", error)
             rollout = self._service.snapshot.rollout
         if rollout is not None:
-            for wanted in (rollout, replace(rollout, share=0.0)):
+            before = self._service.snapshot
+            for wanted, served in (
+                (rollout, None),
+                (rollout, before),
+                (replace(rollout, share=0.0), before),
+            ):
                 try:
-                    return with_rollout(snapshot, study, self._paths, wanted)
+                    return with_rollout(snapshot, study, self._paths, wanted, served)
                 except Exception as error:  # noqa: BLE001 - on any error, the incumbent is served
                     self._report("an arm of the rollout is not served", error)
         return with_rollout(snapshot, study, self._paths, None)

@@ -40,7 +40,7 @@ def build_view(files: LiveFiles, endpoint: Endpoint, now: datetime) -> LiveView:
             _data_tile(status, seconds),
             _users_tile(status),
             _split_tile(status, split),
-            _rollout_tile(rollout, released, now),
+            _rollout_tile(rollout, released, endpoint, now),
         ],
         alerts=alert_rows(status, seconds) if status else [],
         rollout=released,
@@ -76,6 +76,12 @@ def _notes(files: LiveFiles, endpoint: Endpoint, now: float) -> list[Note]:
     """What is missing, old, of something else or damaged."""
     notes = [Note(tone="bad", text=f"{capitalised(problem)}.") for problem in endpoint.problems]
     notes += [Note(tone="bad", text=f"{problem}.") for problem in files.problems]
+    if files.rollout is None and endpoint.served_share:
+        text = (
+            f"The endpoint serves a candidate to {percent_trimmed(endpoint.served_share)} of the users, but its events "
+            "cannot be read. To serve the incumbent to everybody:"
+        )
+        notes.append(Note(tone="bad", text=text, command="paretoscope rollout rollback"))
     status = files.status
     if status is None:
         text = f"No look of a monitor at study {endpoint.study} is known. Start it in the endpoint's project:"
@@ -130,7 +136,12 @@ def _split_tile(status: MonitorStatus | None, split: SplitView | None) -> Tile:
     return Tile(label="Split", value=value, detail=detail, tone=split.tone)
 
 
-def _rollout_tile(rollout: Rollout | None, view: RolloutView | None, now: datetime) -> Tile:
+def _rollout_tile(
+    rollout: Rollout | None, view: RolloutView | None, endpoint: Endpoint, now: datetime
+) -> Tile:
+    if (rollout is None or view is None) and endpoint.served_share:
+        detail = f"a candidate to {percent_trimmed(endpoint.served_share)} of the users"
+        return Tile(label="Rollout", value="unknown", detail=detail, tone="bad")
     if rollout is None or view is None:
         return Tile(label="Rollout", value="none", detail="the incumbent is served")
     since = ago((now - rollout.events[-1].ts).total_seconds())

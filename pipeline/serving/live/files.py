@@ -11,7 +11,8 @@ from pipeline.monitoring.alert_history import AlertRecord, alerts_file, read_las
 from pipeline.monitoring.status import STATUS, MonitorStatus, monitoring_folder, read_status
 from pipeline.rollout.decisions.recorded import RecordedDecision, decision_file, read_decision
 from pipeline.rollout.fold import Rollout
-from pipeline.rollout.store import current_rollout, events_file, releases
+from pipeline.rollout.served import served_file
+from pipeline.rollout.store import current_rollout, events_file, releases, verify_rollouts
 from pipeline.serving.ranking.snapshot import file_state
 
 MOST_EVENTS = 12
@@ -75,7 +76,9 @@ class FileCache:
         except OSError as error:
             self._problems.append(f"the rollout's folder cannot be read: {error.strerror}")
             return None
-        return self._of("rollout", files, lambda: current_rollout(paths), None)
+        chain = [*files, served_file(paths)]
+        self._problems += self._of("chain", chain, lambda: verify_rollouts(paths), [])
+        return self._of("rollout", chain, lambda: current_rollout(paths), None)
 
     def _of(self, name: str, files: Sequence[Path], read: Callable[[], T], without: T) -> T:
         """The content of files, read again if they have changed; ``without`` if they cannot be read."""

@@ -100,10 +100,10 @@ def _facts(rollout: Rollout, now: datetime) -> list[Fact]:
     )
     facts = [Fact(label="Serves", text=served)]
     if (stage := rollout.stage) is not None:
-        days = (now - rollout.stage_starts[-1]).total_seconds() / _DAY_SECONDS
+        days = max((now - rollout.stage_starts[-1]).total_seconds() / _DAY_SECONDS, 0.0)
         text = (
             f"{stage.name}, {len(rollout.stage_starts)} of {len(plan.stages)}, for {days:.1f} of at least "
-            f"{counted(stage.days, 'day')} and {counted(stage.users, 'user')} of the smaller arm"
+            f"{counted(stage.days, 'day')} and {counted(stage.users, 'user')} of the smaller arm since the start"
         )
         facts.append(Fact(label="Stage", text=text))
     if rollout.hold is not None:

@@ -95,11 +95,16 @@ def load_snapshot(study: Study, paths: StudyPaths) -> Snapshot:
 
 
 def with_rollout(
-    snapshot: Snapshot, study: Study, paths: StudyPaths, rollout: ServedRollout | None
+    snapshot: Snapshot,
+    study: Study,
+    paths: StudyPaths,
+    rollout: ServedRollout | None,
+    served: Snapshot | None = None,
 ) -> Snapshot:
     """The snapshot with the arms of a rollout; models that it holds already are not loaded again.
 
-    A candidate without users is not loaded, so a rollback needs no model.
+    A candidate without users is not loaded, so a rollback needs no model. The arms of ``served`` are used as they
+    are, too: with them, nothing is read again.
 
     Raises:
         MissingArtifact, CheckpointError, DataError, StudyError, LogError: if an arm cannot be loaded.
@@ -107,7 +112,14 @@ def with_rollout(
     arms = _plan_arms(snapshot.plan, snapshot.model)
     if rollout is None:
         return replace(snapshot, arms=arms, rollout=None)
-    known = [one.model for one in (*snapshot.arms.values(), *arms.values())]
+    known = [
+        one.model
+        for one in (
+            *snapshot.arms.values(),
+            *arms.values(),
+            *(served.arms.values() if served else ()),
+        )
+    ]
     names = [ArmName.INCUMBENT, *([ArmName.CANDIDATE] if rollout.share else [])]
     for name in names:
         of = rollout.arm(name)

@@ -1,6 +1,7 @@
 """What a release would change in the lists of test sessions, before any user gets it."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import sqrt
 
@@ -13,7 +14,7 @@ from pipeline.core.labels import counted
 from pipeline.rollout.plan import RolloutPlan
 from pipeline.steps.rollout_gates.arm_lists import ArmLists, List, arm_lists
 from pipeline.steps.rollout_gates.plan import make_rollout_plan
-from pipeline.study import EvaluationConfig, Study
+from pipeline.study import EvaluationConfig, Pin, Study
 
 _ITEMS = 5
 _EXAMPLES = 3
@@ -52,6 +53,15 @@ class ItemChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PinKept:
+    """A pin of the candidate, and the share of its lists that have the item at that position."""
+
+    item: str
+    position: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
     """A session whose list changes."""
 
@@ -75,6 +85,7 @@ class Preview:
         short: Number of the candidate's lists with fewer than ``k`` items.
         short_before: Number of the incumbent's.
         unknown_items: Number of items of the candidate's rules and filters that its catalogue lacks.
+        pins: Where the candidate's pins end: rules after them, filters and the length of a list may move them.
         metrics: Recall and order density.
         more: Items that are in more lists, the largest change first.
         less: Items that are in fewer lists.
@@ -91,6 +102,7 @@ class Preview:
     short: int
     short_before: int
     unknown_items: int
+    pins: tuple[PinKept, ...]
     metrics: tuple[MetricChange, ...]
     more: tuple[ItemChange, ...]
     less: tuple[ItemChange, ...]
@@ -125,6 +137,7 @@ def preview_of(lists: ArmLists, plan: RolloutPlan, config: EvaluationConfig) -> 
         short=sum(len(new) < lists.k for _, new, _ in pairs),
         short_before=sum(len(old) < lists.k for _, _, old in pairs),
         unknown_items=lists.unknown_items,
+        pins=tuple(_pins(lists, plan)),
         metrics=_metric_changes(lists, config),
         more=tuple(one for one in items[:_ITEMS] if one.candidate > one.incumbent),
         less=tuple(one for one in items[: -_ITEMS - 1 : -1] if one.candidate < one.incumbent),
@@ -133,6 +146,14 @@ def preview_of(lists: ArmLists, plan: RolloutPlan, config: EvaluationConfig) -> 
             for session, new, old in changed[:_EXAMPLES]
         ),
     )
+
+
+def _pins(lists: ArmLists, plan: RolloutPlan) -> Iterator[PinKept]:
+    for rule in plan.candidate.rules.rules if plan.candidate.rules else ():
+        if isinstance(rule, Pin):
+            at = rule.position - 1
+            kept = sum(one[at : at + 1] == (rule.item,) for one in lists.candidate)
+            yield PinKept(item=rule.item, position=rule.position, share=kept / len(lists.candidate))
 
 
 def _item_changes(lists: ArmLists) -> list[ItemChange]:
@@ -179,6 +200,10 @@ def preview_lines(preview: Preview) -> list[str]:
         lines.append(
             f"  {counted(preview.unknown_items, 'item')} of its rules and filters not in the catalogue, without effect"
         )
+    lines += [
+        f"  {one.item} is pinned to position {one.position}: it is there in {one.share:.1%} of the lists"
+        for one in preview.pins
+    ]
     lines += [f"  {_metric_line(one)}" for one in preview.metrics]
     for title, items in (("in more lists", preview.more), ("in fewer lists", preview.less)):
         lines += [f"{title}:"] if items else []

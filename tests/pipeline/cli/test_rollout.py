@@ -110,7 +110,7 @@ def test_a_plan_of_other_parameters_is_not_started(project, capsys):
 @pytest.mark.usefixtures("project")
 def test_without_a_plan_the_message_names_its_command(capsys):
     assert main(["rollout", "start"]) == 1
-    assert "materialize --select rollout_plan" in capsys.readouterr().err
+    assert "paretoscope study --select rollout_plan" in capsys.readouterr().err
 
 
 def test_verify(project, capsys):

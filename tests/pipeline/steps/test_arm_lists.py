@@ -86,6 +86,7 @@ def test_a_preview_by_hand(lists):
     assert (found.sessions, found.k, found.changed) == (4, 2, 1.0)
     assert found.replaced == (1 + 1 + 1 + 1) / 4
     assert (found.short, found.short_before) == (1, 0)
+    assert [(one.item, one.position, one.share) for one in found.pins] == [("d", 1, 1.0)]
     assert [(one.item, one.incumbent, one.candidate) for one in found.more] == [("d", 0.0, 1.0)]
     assert [(one.item, one.incumbent, one.candidate) for one in found.less] == [
         ("b", 3 / 4, 1 / 4),
@@ -102,6 +103,7 @@ def test_a_preview_by_hand(lists):
     assert "100.0% of the lists change; 1.0 of their items on average are new" in text
     assert "recall of the last clicks: 75.00% before, 50.00% after; change -25.00 points" in text
     assert "1 item of its rules and filters not in the catalogue" in text
+    assert "d is pinned to position 1: it is there in 100.0% of the lists" in text
     assert "session b c:\n  before: a b\n  after:  d a" in text
 
 

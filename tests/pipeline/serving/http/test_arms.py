@@ -201,7 +201,32 @@ def test_a_candidate_has_rules_of_its_own_and_the_same_network(shop):
     reloaded = with_rollout(load_snapshot(study, paths), study, paths, rollout)
     assert not reloaded.arms[CANDIDATE].model.rules.eligible_I[7]
     assert reloaded.arms[INCUMBENT].model.rules.eligible_I[7]
-    assert reloaded.arms[CANDIDATE].model.rules.version != candidate.rules.version
+    versions = [
+        one.model.rules.version for one in (reloaded.arms[CANDIDATE], snapshot.arms[CANDIDATE])
+    ]
+    assert versions[0] != versions[1]
+    assert {one.partition("-")[0] for one in versions} == {pinned.version()}
+
+
+def test_a_filter_file_that_goes_leaves_what_is_served(shop, caplog):
+    """The candidate keeps its users and the items that were denied; a server that starts has nothing to keep."""
+    study, paths = shop
+    file = paths.root / "deny.txt"
+    file.write_text(f"{name_of(7)}\n", "utf-8")
+    rollout = write_rollout(
+        paths, share=0.5, rules=RuleSet(filters=ServingFilters(deny="deny.txt"))
+    )
+
+    async def scenario(service, watcher):
+        file.unlink()
+        service.swap_snapshot(watcher.with_current_rollout(load_snapshot(study, paths), study))
+        return service.snapshot
+
+    snapshot, _ = run(shop, scenario)
+
+    assert "deny.txt" in caplog.text
+    assert snapshot.rollout == rollout
+    assert not snapshot.arms[CANDIDATE].model.rules.eligible_I[7]
 
 
 def test_rules_that_cannot_be_loaded_leave_the_incumbent(shop, caplog):

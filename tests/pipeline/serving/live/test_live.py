@@ -38,7 +38,7 @@ from pipeline.serving.http.server import build_service
 from pipeline.serving.live import files as live_files
 from pipeline.serving.live import routes
 from pipeline.serving.live.routes import LivePage
-from pipeline.serving.ranking.snapshot import load_snapshot
+from pipeline.serving.ranking.snapshot import load_snapshot, with_rollout
 from tests.pipeline.rollout.releases import ANNA
 from tests.pipeline.serving.live.watched import watched
 from tests.pipeline.serving.shop import start_rollout, write_study
@@ -53,8 +53,9 @@ def shop(tmp_path, small_params):
     return write_study(tmp_path, small_params)
 
 
-def client_of(study, paths, key=None):
-    service = build_service(load_snapshot(study, paths), study, paths)
+def client_of(study, paths, key=None, rollout=None):
+    snapshot = with_rollout(load_snapshot(study, paths), study, paths, rollout)
+    service = build_service(snapshot, study, paths)
     return TestClient(build_app(service, paths, key=key), base_url="http://localhost")
 
 
@@ -160,11 +161,14 @@ def test_the_page_shows_the_rollout_its_decision_and_who_did_what(tmp_path, smal
     assert "Rollout next canary" in text
     assert "5% canary , current 50% ramp , to come 95% full , to come" in text
     assert "candidate p1 to 5% of the users outside the groups, incumbent p0 to the others" in text
-    assert "canary, 1 of 3, for 0.0 of at least 1 day and 200 users of the smaller arm" in text
+    assert (
+        "canary, 1 of 3, for 0.0 of at least 1 day and 200 users of the smaller arm since the start"
+        in text
+    )
     assert "Decision wait , just now" in text or re.search(
         r"Decision wait , \d+ seconds? ago", text
     )
-    assert "0.00 of 1 day" in text
+    assert "no row of the log since the stage began" in text
     assert "80 of 200 users in the smaller arm" in text  # one in ten of 800 gets the candidate
     assert "anna (person) approve canary, 5% a test" in text
     assert "anna (person) propose, 0%" in text
@@ -322,6 +326,26 @@ def test_damaged_files_take_nothing_else_away(shop, monkeypatch):
             assert ("Rollout next" in text) is (file.name != "events.jsonl")
             assert "Traceback" not in text
             file.unlink() if before is None else file.write_bytes(before)
+
+
+def test_edited_and_lost_events_are_not_shown_as_the_truth(shop):
+    """An author is changed: the page says so. All events are lost: it says what the endpoint serves all the same."""
+    study, paths = shop
+    rollout = start_rollout(paths)
+    file = events_file(paths, "next")
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b"anna", b"mallory"))
+    assert "it was edited, or a line is missing" in text_of(page_of(study, paths))
+    file.write_bytes(whole[:-40])
+    assert "lines were deleted or edited. Restore" in text_of(page_of(study, paths))
+
+    file.write_bytes(b"")
+    with client_of(study, paths, rollout=rollout) as client:
+        text = text_of(client.get("/live").text)
+    assert "Rollout unknown a candidate to 5% of the users" in text
+    assert "The endpoint serves a candidate to 5% of the users" in text
+    assert "paretoscope rollout rollback" in text
+    assert "the incumbent is served" not in text
 
 
 def test_a_file_that_may_not_be_read_and_one_beyond_all_dates(shop):
