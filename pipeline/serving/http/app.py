@@ -126,7 +126,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/experiment", responses=_REJECTED)
     async def experiment() -> ExperimentView:  # pyright: ignore[reportUnusedFunction]
-        """The groups of the experiment, and the versions that are served."""
+        """The groups of the experiment, and the versions of their model and rules."""
         snapshot, plan = service.snapshot, service.snapshot.plan
         return ExperimentView(
             experiment=plan.experiment,

@@ -161,7 +161,7 @@ class GroupView(BaseModel):
 
 
 class ExperimentView(BaseModel):
-    """The running experiment, and the versions that are served."""
+    """The running experiment, and the versions of the model and rules of its groups."""
 
     experiment: str
     list_length: int
