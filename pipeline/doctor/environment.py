@@ -118,11 +118,10 @@ def check_variables(root: Path, environment: Mapping[str, str]) -> Iterator[Find
         message = "not set; 'dagster dev' has it from pyproject.toml, 'paretoscope study' sets it"
         yield ok(MODULE_VARIABLE, message)
     else:
-        message = (
-            f"not set, and pyproject.toml does not name the assets: give 'dagster' -m {DEFINITIONS}, or write "
-            f'[tool.dagster] with module_name = "{DEFINITIONS}" there'
-        )
-        yield Finding(MODULE_VARIABLE, Status.WARNING, message)
+        message = f"not set, and pyproject.toml does not name the assets: 'dagster' needs -m {DEFINITIONS}"
+        lines = f'\\n[tool.dagster]\\nmodule_name = "{DEFINITIONS}"\\n'
+        command = f"printf {shlex.quote(lines)} >> {shlex.quote(str(root / 'pyproject.toml'))}"
+        yield Finding(MODULE_VARIABLE, Status.WARNING, message, command)
 
 
 def _names(file: Path, variable: str) -> bool:

@@ -123,7 +123,7 @@ def test_a_missing_artifact_is_one_line_on_stderr_with_the_fix(capsys, command, 
     assert (status, out, err.count("\n")) == (1, "", 1)
     assert err.startswith(
         f"paretoscope {command}: {STUDY}/{file} is missing. "
-        f"Create it with: dagster asset materialize --select {asset} "
+        f"Create it with: paretoscope study --select {asset} "
     )
 
 
@@ -282,7 +282,7 @@ def test_a_missing_plan_is_named_with_the_command_that_creates_it(capsys):
     status = main(["plan"])
 
     assert status == 1
-    assert "dagster asset materialize --select traffic_plan" in capsys.readouterr().err
+    assert "paretoscope study --select traffic_plan" in capsys.readouterr().err
 
 
 def as_json(capsys, *arguments, status=0):

@@ -298,7 +298,11 @@ def test_a_file_that_is_not_a_report_is_rejected(four, tmp_path, capsys, content
 
     assert message in err
     assert str(path) in err
-    remedy = "Re-run: dagster" if "no hypotheses" in message else "report.json of a study or of"
+    remedy = (
+        "Re-run: paretoscope study"
+        if "no hypotheses" in message
+        else "report.json of a study or of"
+    )
     assert remedy in err
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import tomllib
 
 import pytest
 import yaml
@@ -114,8 +115,10 @@ def test_environment_variables_of_dagster(tmp_path):
         return [one.status for one in check_variables(tmp_path, environment)]
 
     assert states() == [Status.WARNING, Status.WARNING]
-    pyproject = '[tool.dagster]\nmodule_name = "assets.definitions"\n'
-    (tmp_path / "pyproject.toml").write_text(pyproject, encoding="utf-8")
+    _, module = check_variables(tmp_path, {})
+    subprocess.run(["sh", "-c", module.fix], check=True)
+    found = tomllib.loads((tmp_path / "pyproject.toml").read_text("utf-8"))
+    assert found["tool"]["dagster"]["module_name"] == "assets.definitions"
     assert states(DAGSTER_HOME=home) == [Status.OK, Status.OK]
     assert states(DAGSTER_HOME="/none/such")[0] is Status.ERROR
     inherited = {"DAGSTER_HOME": str(tmp_path), "DAGSTER_MODULE_NAME": "assets.definitions"}
