@@ -79,7 +79,7 @@ def test_missing_upstream_names_the_artifact_and_the_command():
 
     words = failure_of(result).error_display_string
     assert "traffic_plan.json is missing" in words
-    assert "dagster asset materialize --select traffic_plan" in words
+    assert "paretoscope study --select traffic_plan" in words
 
 
 @pytest.mark.slow

@@ -146,7 +146,7 @@ def test_it_gives_the_reason_to_skip(project):
     (project / PARAMS_FILE).write_text(yaml.safe_dump(params), encoding="utf-8")
 
     assert "no log file in" in empty
-    assert "traffic_plan is missing. Create it with: dagster asset materialize" in unplanned
+    assert "traffic_plan is missing. Create it with: paretoscope study" in unplanned
     assert Watching().tick() == (
         "experiment.source is simulated-shop; the sensor watches files only"
     )

@@ -438,7 +438,7 @@ def test_an_unfinished_study_is_rejected_with_the_missing_artifact(
     assert status == 1
     stderr = capsys.readouterr().err
     assert "paretoscope serve: " in stderr
-    assert "Create it with: dagster asset materialize --select traffic_plan" in stderr
+    assert "Create it with: paretoscope study --select traffic_plan" in stderr
 
 
 @pytest.mark.parametrize("port", ["-1", "65536", "http"])
