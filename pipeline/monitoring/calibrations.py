@@ -63,8 +63,8 @@ def calibration_table(database: Database, experiment: str) -> pl.DataFrame:
 def days_with_reference(days: Mapping[int, DayCells]) -> Iterator[tuple[int, list[DayCells]]]:
     """The days that are tested, each with its reference.
 
-    The reference of a model is its first days, at least a week and at most four. Its very first day is not complete; days with few
-    clicks are left out, and so are days with an alarm, since a fault must not become what is usual.
+    The reference of a model is its first days, at least a week and at most four. Its very first day is not
+    complete; days with few clicks are left out, and so are days with an alarm, since a fault must not become what is usual.
 
     Args:
         days: The cells of a model by day, in order of time.

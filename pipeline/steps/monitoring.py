@@ -74,7 +74,7 @@ def make_panel(paths: StudyPaths) -> list[PanelSession]:
     import numpy as np  # noqa: PLC0415 - torch only where a panel is made
     import torch  # noqa: PLC0415
 
-    from pipeline.serving.ranking.rank import RankRequest, rank  # noqa: PLC0415
+    from pipeline.serving.ranking.rank import rank_sessions  # noqa: PLC0415
     from pipeline.serving.ranking.snapshot import load_snapshot  # noqa: PLC0415
     from pipeline.sessions.token_store import open_tokens  # noqa: PLC0415
 
@@ -91,15 +91,14 @@ def make_panel(paths: StudyPaths) -> list[PanelSession]:
             tokens.items[tokens.offsets[row] : tokens.offsets[row + 1] - 1], np.int64
         )
         group = groups[number % len(groups)]
-        request = RankRequest(
-            session=session,
+        (found,) = rank_sessions(
+            model,
+            [session],
+            [time.time_ns() // 1_000_000],
             preference=group.preference,
             level=group.level,
             k=snapshot.plan.list_length_at(group.level),
-            excluded=session if model.rules.excludes_seen else session[:0],
-            ts=time.time_ns() // 1_000_000,
         )
-        (found,) = rank(model, [request])
         panel.append(
             PanelSession(
                 session=tuple(names[item] for item in session),

@@ -20,12 +20,10 @@ from pipeline.experiment.design.plan_checks import paths_of_plan
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.recommender.recommender import Recommender
 from pipeline.results.counterfactual_estimates import UnservedPolicies
-from pipeline.serving.ranking.rank import RankRequest, rank
+from pipeline.serving.ranking.rank import rank_sessions
 from pipeline.serving.ranking.served_model import ServedModel, load_model
 from pipeline.sessions.catalogue import item_ids, read_catalogue
 from pipeline.study import RuleSet, Study
-
-_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,23 +185,17 @@ class _Server:
 
     def _ranked(self, ruled: ServedModel, requests: _Requests, policy: _Policy) -> Ints:
         """Lists under rules, as the endpoint ranks them."""
-        sessions = requests.sessions
-        lists_NK = np.full((len(sessions), self.k), -1, dtype=np.int64)
-        nothing = np.empty(0, dtype=np.int64)
-        for first in range(0, len(sessions), _AT_ONCE):
-            asked = [
-                RankRequest(
-                    session=sessions[row],
-                    preference=policy.preference,
-                    k=self.k,
-                    excluded=sessions[row] if ruled.rules.excludes_seen else nothing,
-                    ts=int(requests.ts_N[row]),
-                    level=policy.level,
-                )
-                for row in range(first, min(first + _AT_ONCE, len(sessions)))
-            ]
-            for row, one in enumerate(rank(ruled, asked), first):
-                lists_NK[row, : len(one.items)] = one.items
+        lists_NK = np.full((len(requests.sessions), self.k), -1, dtype=np.int64)
+        found = rank_sessions(
+            ruled,
+            requests.sessions,
+            requests.ts_N,
+            preference=policy.preference,
+            level=policy.level,
+            k=self.k,
+        )
+        for row, one in enumerate(found):
+            lists_NK[row, : len(one.items)] = one.items
         return lists_NK
 
 

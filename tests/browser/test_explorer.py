@@ -26,8 +26,13 @@ GROUPS = ((0.0, 1.0), (0.5, 0.5), (1.0, 0.0))
 KEY = "a key of more than sixteen"
 
 
+def patient_study(root, params, **serving):
+    """Write a study whose lists may take as long as on a busy machine."""
+    return write_study(root, params, deadline_ms=60_000.0, **serving)
+
+
 def finished(root, params, **kept):
-    study, paths = write_study(root, params, **kept)
+    study, paths = patient_study(root, params, **kept)
     write_plan(paths, preferences=GROUPS)
     finish_study(study, paths)
     write_test_sessions(paths, [[n, n + 1, n + 2, n + 3, 2 * n] for n in range(10)])
@@ -210,7 +215,7 @@ def test_another_session_of_the_test_set(open_page, shop):
 def test_three_objectives_have_a_slider_each_and_weights_sum_to_1(
     open_page, tmp_path, small_params
 ):
-    study, paths = write_study(tmp_path, small_params)
+    study, paths = patient_study(tmp_path, small_params)
     write_model(paths, seed=0, objectives=3)
     endpoints = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
     write_plan(paths, preferences=endpoints)
@@ -280,7 +285,7 @@ def test_an_open_page_loads_a_new_model(open_page, tmp_path, small_params):
 
 
 def test_without_an_experiment_the_page_lists_missing_artifacts(open_page, tmp_path, small_params):
-    write_study(tmp_path, small_params)
+    patient_study(tmp_path, small_params)
     with serving(tmp_path) as server:
         page = open_page(width="phone")
         page.goto(f"{server.url}/explore")

@@ -1,9 +1,9 @@
 """New lines of log files that grow, are renamed, compressed, or cut by a crash.
 
 A file is known by its folder and its name up to the first dot, which a server never gives to two files:
-several servers of one log write to a folder each, at any depth. Renaming ``x.jsonl.open`` to ``x.jsonl``, or compressing that to ``x.jsonl.gz``, changes nothing. Where the inode
-has changed, or a file is compressed, byte offsets mean nothing, and as many rows are skipped as were
-read: the endpoint's recovery after a crash removes incomplete lines only.
+several servers of one log write to a folder each, at any depth. Renaming ``x.jsonl.open`` to ``x.jsonl``,
+or compressing that to ``x.jsonl.gz``, changes nothing. Where the inode has changed, or a file is
+compressed, byte offsets mean nothing, and as many rows are skipped as were read: the endpoint's recovery after a crash removes incomplete lines only.
 """
 
 import gzip

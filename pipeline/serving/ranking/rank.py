@@ -1,6 +1,6 @@
 """Ranks a batch of requests of any groups in one forward pass."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -13,6 +13,9 @@ from models.scoring.recommend import best_items, next_scores
 from pipeline.serving.ranking.rerank import Candidates
 from pipeline.serving.ranking.rule_engine import RerankContext
 from pipeline.serving.ranking.served_model import ServedModel
+
+_AT_ONCE = 256
+"""Sessions of a batch of :func:`rank_sessions`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +57,7 @@ def rank(served: ServedModel, requests: Sequence[RankRequest]) -> list[Candidate
         scores_BI[row, torch.from_numpy(request.excluded)] = -torch.inf
     n_candidates = max(request.k for request in requests)
     if rules.list_rules:
-        n_candidates = max(n_candidates, served.candidates)
+        n_candidates = max(n_candidates, rules.rule_set.candidates)
     if reranker is not None:
         n_candidates = max(n_candidates, reranker.axis.candidates)
     values_BK, items_BK = best_items(scores_BI, min(n_candidates, model.n_items))
@@ -73,6 +76,40 @@ def rank(served: ServedModel, requests: Sequence[RankRequest]) -> list[Candidate
     for row, drawn in _explored_lists(served, requests, scores_BI):
         lists[row] = drawn
     return lists
+
+
+def rank_sessions(  # noqa: PLR0913 - a request, with many sessions
+    served: ServedModel,
+    sessions: Sequence[NDArray[np.int64]],
+    ts_N: Iterable[int],
+    *,
+    preference: tuple[float, ...],
+    level: float | None,
+    k: int,
+) -> Iterator[Candidates]:
+    """The list of each session under one preference, as the endpoint ranks it, in batches.
+
+    Args:
+        served: The model with its rules.
+        sessions: Clicked items as model indices, oldest first; at least one in each.
+        ts_N: When each list is requested, in milliseconds since 1970 UTC.
+        preference: The weights of the objectives.
+        level: The level of the second axis; None for the neutral one.
+        k: The length of a list.
+    """
+    requests = (
+        RankRequest(
+            session=session,
+            preference=preference,
+            k=k,
+            excluded=session if served.rules.excludes_seen else session[:0],
+            ts=int(ts),
+            level=level,
+        )
+        for session, ts in zip(sessions, ts_N, strict=True)
+    )
+    while batch := list(islice(requests, _AT_ONCE)):
+        yield from rank(served, batch)
 
 
 def _explored_lists(

@@ -30,7 +30,6 @@ class ServedModel:
         fingerprint: SHA-256 of the checkpoint's files.
         recommender: The model and its catalogue.
         rules: Filters and re-ranking rules, compiled for the catalogue.
-        candidates: The number of items that list rules select from.
         exploration: Random lists for a share of the groups' requests; None for none.
         by_clicks_I: All items, most clicked in the training split first.
         popular: Those of them that are eligible.
@@ -40,7 +39,6 @@ class ServedModel:
     fingerprint: str
     recommender: Recommender
     rules: RuleEngine
-    candidates: int
     by_clicks_I: NDArray[np.int64]
     popular: tuple[int, ...]
     exploration: Exploration | None = None
@@ -63,7 +61,6 @@ class ServedModel:
         return replace(
             self,
             rules=rules,
-            candidates=rule_set.candidates,
             popular=_eligible(self.by_clicks_I, rules),
         )
 
@@ -105,7 +102,6 @@ def load_model(
         fingerprint=checkpoint_fingerprint(checkpoint),
         recommender=recommender,
         rules=rules,
-        candidates=rule_set.candidates,
         by_clicks_I=by_clicks_I,
         popular=_eligible(by_clicks_I, rules),
         exploration=Exploration.of(study.serving, plan.salt),

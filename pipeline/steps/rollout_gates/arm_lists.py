@@ -14,16 +14,13 @@ from pipeline.evaluation.test_set import HeldOutSessions
 from pipeline.experiment.design.traffic_plan import TrafficPlan, read_plan
 from pipeline.rollout.plan import RolloutPlan
 from pipeline.rollout.served import Arm
-from pipeline.serving.ranking.rank import RankRequest, popularity_fallback, rank
+from pipeline.serving.ranking.rank import popularity_fallback, rank_sessions
 from pipeline.serving.ranking.served_model import ServedModel
 from pipeline.serving.ranking.snapshot import model_of_arm, paths_of_arm
 from pipeline.study import EvaluationConfig, Study, level_of
 
 SESSIONS = 10_000
 """Test sessions at most, evenly over the test set."""
-
-_AT_ONCE = 256
-_NOTHING = np.empty(0, dtype=np.int64)
 
 List = tuple[str, ...]
 
@@ -110,26 +107,24 @@ def arm_lists(plan: RolloutPlan, study: Study, paths: StudyPaths) -> ArmLists:
 
 def _lists(arm: Arm, model: ServedModel, traffic: TrafficPlan, of: ArmLists) -> Iterator[List]:
     """The list of each session; popular items where the model knows no item of it, as served."""
-    names, level = model.recommender.items, level_of(traffic.second_axis, arm.preference_id)
-    last_S = of.test.tokens.offsets[1:] - 1
-    asked = [
-        RankRequest(
-            session=session,
-            preference=arm.preference,
-            k=of.k,
-            excluded=session if model.rules.excludes_seen else _NOTHING,
-            ts=int(ts),
-            level=level,
+    names = model.recommender.items
+    sessions = list(_known(model, of.sessions))
+    is_known_S = np.array([len(one) > 0 for one in sessions])
+    ranked = rank_sessions(
+        model,
+        [one for one in sessions if len(one)],
+        of.test.times[of.test.tokens.offsets[1:] - 1][is_known_S],
+        preference=arm.preference,
+        level=level_of(traffic.second_axis, arm.preference_id),
+        k=of.k,
+    )
+    for session in sessions:
+        items = (
+            next(ranked).items.tolist()
+            if len(session)
+            else popularity_fallback(model, session, of.k)
         )
-        for session, ts in zip(_known(model, of.sessions), of.test.times[last_S], strict=True)
-    ]
-    for start in range(0, len(asked), _AT_ONCE):
-        part = asked[start : start + _AT_ONCE]
-        ranked = iter(rank(model, [one for one in part if len(one.session)]))
-        for one in part:
-            found = next(ranked).items.tolist() if len(one.session) else None
-            items = popularity_fallback(model, _NOTHING, of.k) if found is None else found
-            yield tuple(names[item] for item in items)
+        yield tuple(names[item] for item in items)
 
 
 def _known(model: ServedModel, sessions: list[List]) -> Iterator[NDArray[np.int64]]:
