@@ -64,7 +64,7 @@ class TrainingConfig:
         preference_sampling: Whether preferences are drawn per session or per batch.
         epochs: Passes over the training sessions; the best one on validation is kept.
         warm_start_epochs: Passes of a run that continues from the study's last finished model; None
-            trains every model anew, for ``epochs``.
+            trains every model from scratch, for ``epochs``.
         patience: Epochs without a better front after which training stops; None for no limit.
         hypervolume_of: The space of the validation front.
         validation_preferences: Validation preferences along an edge of the simplex.

@@ -104,7 +104,7 @@ class Lineage:
     """What a run began with, and what a later run needs to continue from it.
 
     Attributes:
-        source: Digest of the state the run continues from; None if it trains anew.
+        source: Digest of the state the run continues from; None if it trains from scratch.
         losses: The objectives' losses, in the order of the preference's weights.
         items: The shop's ids of the items, in index order; None if no run is to continue.
     """
@@ -219,7 +219,7 @@ def read_state(file: Path) -> SavedState:
     try:
         saved = _read(file)
     except _DAMAGES as error:
-        msg = f"{file} is not a readable state: {error}. Delete it to train the model anew"
+        msg = f"{file} is not a readable state: {error}. Delete it to train the model from scratch"
         raise CheckpointError(msg) from error
     assert saved is not None, "a state of any run is read"
     return saved

@@ -24,7 +24,7 @@ class WarmStart:
     """What lets a run continue from the last one, and the next one from it.
 
     Attributes:
-        file: The finished state of the last run; where there is none, the model is trained anew.
+        file: The finished state of the last run; where there is none, the model is trained from scratch.
         items: The shop's ids of the items, in index order.
     """
 
@@ -73,7 +73,7 @@ def carry_over(
     if best is None or problem:
         msg = (
             f"training.warm_start_epochs: {warm_start.file} cannot be continued: "
-            f"{problem or 'its run has not finished'}. Delete the file to train the model anew"
+            f"{problem or 'its run has not finished'}. Delete the file to train the model from scratch"
         )
         raise ModelError(msg)
     known = int((row_I != _UNKNOWN).sum())

@@ -202,7 +202,7 @@ def test_a_model_that_cannot_be_continued_is_refused_before_any_step(week, chang
 
     assert steps[0] == 0
     assert f"{start.file} cannot be continued" in str(refused.value)
-    assert "Delete the file to train the model anew" in str(refused.value)
+    assert "Delete the file to train the model from scratch" in str(refused.value)
 
 
 def test_other_optimisers_are_refused(week):

@@ -87,9 +87,9 @@ def test_the_same_week_again_changes_nothing(study, paths):
 
 def test_without_the_parameter_every_model_is_trained_anew(study, paths):
     fit_study(study, paths)
-    anew = replace(study, training=replace(study.training, warm_start_epochs=None))
+    from_scratch = replace(study, training=replace(study.training, warm_start_epochs=None))
 
-    assert epochs(fit_study(anew, paths)) == study.training.epochs
+    assert epochs(fit_study(from_scratch, paths)) == study.training.epochs
 
     assert not paths.artifact(FINISHED).exists()
 
