@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from pipeline.cli.context import print_result
+from pipeline.cli.output import print_result
 from pipeline.inference.counts.columns import CountsOptions
 from pipeline.inference.counts.counts_table import read_counts
-from pipeline.results.document import Findings
+from pipeline.results.findings import Findings
 from pipeline.results.serialization import to_dict
 from pipeline.study import AdviceConfig, XReference
 
