@@ -32,7 +32,7 @@ def fit(  # noqa: PLR0913 - the options of the command
         one_trial_per_user=one_trial_per_user,
         error_correlation=error_correlation,
     )
-    table = read_counts(counts, options)  # a refusal does not wait for statsmodels
+    table = read_counts(counts, options)  # a refusal does not wait for the inference
     from pipeline.inference.hypotheses.from_counts import fit_counts, parse_hypothesis  # noqa: PLC0415
     from pipeline.reporting.text.findings import findings_lines  # noqa: PLC0415
 
