@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -93,9 +93,11 @@ def report(arguments: argparse.Namespace) -> str:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_study(root)
-        lists = measured(root, "/recommend", arguments.rates, arguments.seconds)
+        with warm_server(root, "/recommend", arguments.seconds) as measure:
+            lists = searched(measure, arguments.rates)
         wrong = run({"do": "check", "root": folder})
-        empty = measured(root, "/health", EMPTY_RATES, arguments.seconds)
+        with warm_server(root, "/health", arguments.seconds) as measure:
+            empty = searched(measure, EMPTY_RATES)
         limit = run({"do": "limit", "root": folder})
     best, best_empty = highest(lists), highest(empty)
     return "\n".join(
@@ -174,14 +176,15 @@ def row(one: dict[str, Any]) -> str:
     return f"| {one['rate']} | {one['completed']:.0f} | {times} | {one['errors']} | {one['fallbacks']} |"
 
 
-def measured(
-    root: Path, route: str, rates: tuple[int, ...], seconds: float
-) -> list[dict[str, Any]]:
-    """The client-side results at each rate tried, with one server process."""
+@contextmanager
+def warm_server(
+    root: Path, route: str, seconds: float
+) -> Iterator[Callable[[int], dict[str, Any]]]:
+    """A server process after a warm-up; yields what measures the client's side at a rate."""
     with server(root) as url:
         load = {"do": "load", "url": url, "route": route}
-        run({**load, "rate": rates[0], "seconds": WARM_UP_SECONDS})
-        return searched(lambda rate: run({**load, "rate": rate, "seconds": seconds}), rates)
+        run({**load, "rate": RATES[0], "seconds": WARM_UP_SECONDS})
+        yield lambda rate: run({**load, "rate": rate, "seconds": seconds})
 
 
 @contextmanager
