@@ -12,7 +12,8 @@ from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.experiment.log.ingest import ingested_md5s
 from pipeline.experiment.log.reading.shown_lists import UnpairableListsError
 from pipeline.results.counterfactual_estimates import CounterfactualEstimates
-from pipeline.results.serialization import read_result, write_result
+from pipeline.results.serialization import read_result
+from pipeline.results.stored import write_result
 
 ESTIMATES = "counterfactual_estimates"
 _FILE = f"{ESTIMATES}.json"
