@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -148,10 +148,9 @@ class _Run:
         )
         last = read_state(warm_start.file) if warm_start and warm_start.file.exists() else None
         self.lineage = Lineage(
-            source=last and last.digest,
-            losses=config.losses,
-            items=warm_start and warm_start.items,
-        )
+            source=last and last.digest, items=warm_start and warm_start.items,
+            model=asdict(model_config), losses=config.losses,
+        )  # fmt: skip
         fingerprint = partial(
             run_fingerprint, model_config, config, n_items=n_items, seed=seed,
             data=(tokens, validation), item_values=item_values,
@@ -165,7 +164,8 @@ class _Run:
                 self.lineage, self.fingerprint = same, last.fingerprint
                 self._resume(last)
             else:
-                initial = carry_over(last, warm_start, self.model.state_dict(), config, tokens)
+                fresh = self.model.state_dict()
+                initial = carry_over(last, warm_start, self.lineage, fresh, config, tokens)
                 self.model.load_state_dict(initial.weights)
                 restore_optimizers(self.optimizers, initial.optimizers)
 

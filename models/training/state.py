@@ -105,11 +105,13 @@ class Lineage:
 
     Attributes:
         source: Digest of the state the run continues from; None if it trains from scratch.
+        model: The section ``model``.
         losses: The objectives' losses, in the order of the preference's weights.
         items: The shop's ids of the items, in index order; None if no run is to continue.
     """
 
     source: str | None = None
+    model: dict[str, Any] = field(default_factory=dict)
     losses: tuple[str, ...] = ()
     items: tuple[str, ...] | None = None
 
@@ -161,6 +163,7 @@ def save_state(  # noqa: PLR0913 - everything needed to resume
     facts = {
         "fingerprint": fingerprint,
         "source": lineage.source,
+        "model": lineage.model,
         "losses": lineage.losses,
         "scaler": scaler,
         "epoch": progress.epoch,
@@ -254,6 +257,7 @@ def _read(file: Path, fingerprint: str | None = None) -> SavedState | None:
         digest=digest,
         lineage=Lineage(
             source=facts["source"],
+            model=facts["model"],
             losses=tuple(facts["losses"]),
             items=None if items is None else tuple(json.loads(items.numpy().tobytes())),
         ),

@@ -12,7 +12,7 @@ from models.errors import ModelError
 from models.tokens import SessionTokens
 from models.training.configuration import TrainingConfig
 from models.training.optimizers import table_state
-from models.training.state import SavedState
+from models.training.state import Lineage, SavedState
 
 _LOG = logging.getLogger(__name__)
 _TABLE = "item_embedding.weight"
@@ -43,6 +43,7 @@ class InitialState:
 def carry_over(
     saved: SavedState,
     warm_start: WarmStart,
+    lineage: Lineage,
     fresh: dict[str, Tensor],
     config: TrainingConfig,
     tokens: SessionTokens,
@@ -58,16 +59,17 @@ def carry_over(
     Args:
         saved: The finished state: the weights of its best epoch, the optimisers of its last step.
         warm_start: Its file, and the new catalogue.
+        lineage: That of the new run.
         fresh: Newly initialised weights of the new run's network.
         config: The configuration of the new run.
         tokens: The training sessions of the new run.
 
     Raises:
-        ModelError: if the network, its objectives or its optimisers differ, or no item is known.
+        ModelError: if the section model, the objectives or the optimisers differ, or no item is known.
     """
     row_of = {item: row for row, item in enumerate(saved.lineage.items or ())}
     row_I = torch.tensor([row_of.get(item, _UNKNOWN) for item in warm_start.items])
-    best, problem = saved.progress.best, _difference(saved, fresh, config)
+    best, problem = saved.progress.best, _difference(saved, lineage, config)
     if not (row_I != _UNKNOWN).any():
         problem = f"none of its {len(row_of)} items is among the {len(row_I)} of the new catalogue"
     if best is None or problem:
@@ -94,24 +96,17 @@ def carry_over(
     )
 
 
-def _difference(saved: SavedState, fresh: dict[str, Tensor], config: TrainingConfig) -> str | None:
-    """Why the weights of a state are not those of a new network; None if they are."""
-    if saved.lineage.losses != config.losses:
+def _difference(saved: SavedState, lineage: Lineage, config: TrainingConfig) -> str | None:
+    """Why a run cannot continue from a state; None if it can."""
+    source = saved.lineage
+    if source.losses != lineage.losses:
         return (
-            f"its training.objectives are {list(saved.lineage.losses)}, now {list(config.losses)}, "
+            f"its training.objectives are {list(source.losses)}, now {list(lineage.losses)}, "
             "and a preference would change its meaning"
         )
-    before, now = (
-        {name: tuple(one.shape[name == _TABLE :]) for name, one in weights.items()}
-        for weights in (saved.weights, fresh)
-    )
-    names = sorted(before.keys() | now.keys())
-    if different := [name for name in names if before.get(name) != now.get(name)]:
-        name = different[0]
-        return (
-            f"the section model was another: {name} had the shape {before.get(name, 'none')}, now "
-            f"{now.get(name, 'none')}"
-        )
+    for key, now in lineage.model.items():
+        if source.model.get(key) != now:
+            return f"its model.{key} was {source.model.get(key)}, now {now}"
     if any(name.startswith("1.") for name in saved.optimizers) != config.sparse_items:
         return f"its training.sparse_items was {not config.sparse_items}"
     return None
