@@ -110,9 +110,7 @@ def enforce(outcomes: list[CheckResult], *, waived: Container[str] = ()) -> list
     return outcomes
 
 
-def _validated(
-    rules: Sequence[Rule], connection: duckdb.DuckDBPyConnection
-) -> list[CheckResult]:
+def _validated(rules: Sequence[Rule], connection: duckdb.DuckDBPyConnection) -> list[CheckResult]:
     from pipeline.quality.expectations import validate  # noqa: PLC0415 - takes 2.5 s to import
 
     return validate(tuple(rules), connection)

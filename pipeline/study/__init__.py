@@ -5,6 +5,9 @@ Configuration is read here only. An unknown key, wrong type or value out of rang
 accepted.
 """
 
+from pipeline.study.compute import ComputeConfig as ComputeConfig
+from pipeline.study.compute import WarehouseBackend as WarehouseBackend
+from pipeline.study.compute import WarehouseConfig as WarehouseConfig
 from pipeline.study.dataset import BoundaryPolicy as BoundaryPolicy
 from pipeline.study.dataset import DatasetConfig as DatasetConfig
 from pipeline.study.dataset import DatasetFormat as DatasetFormat
@@ -32,9 +35,6 @@ from pipeline.study.log_mapping import LogColumns as LogColumns
 from pipeline.study.log_mapping import LogFileNames as LogFileNames
 from pipeline.study.log_mapping import LogTime as LogTime
 from pipeline.study.log_mapping import OrderColumns as OrderColumns
-from pipeline.study.compute import ComputeConfig as ComputeConfig
-from pipeline.study.compute import WarehouseBackend as WarehouseBackend
-from pipeline.study.compute import WarehouseConfig as WarehouseConfig
 from pipeline.study.monitoring import MonitoringConfig as MonitoringConfig
 from pipeline.study.regression import PAPER_HYPOTHESES as PAPER_HYPOTHESES
 from pipeline.study.regression import AdviceConfig as AdviceConfig

@@ -7,6 +7,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from models.strict import STRICT
+from pipeline.core.errors import StudyError
+from pipeline.study.experiment import ExperimentConfig, LogSource
 
 _TABLE = Annotated[str, Field(pattern=r"^[^.\s]+([.][^.\s]+){0,2}$")]
 
@@ -51,3 +53,37 @@ class ComputeConfig:
     """
 
     warehouse: WarehouseConfig | None = None
+
+
+def check_log_place(experiment: ExperimentConfig, compute: ComputeConfig) -> None:
+    """Raise StudyError if a key of the log contradicts its source or its place."""
+    source, of_own = experiment.source, experiment.source is LogSource.FILES
+    if compute.warehouse is None and of_own != (experiment.log_path is not None):
+        msg = (
+            f"experiment.source = {source} and experiment.log_path = {experiment.log_path} are "
+            "inconsistent: set log_path if and only if the source is 'files'"
+        )
+        raise StudyError(msg)
+    if compute.warehouse is not None and not of_own:
+        msg = (
+            f"compute.warehouse has a log of your own, but experiment.source = {source}; set "
+            "experiment.source: files, or compute.warehouse: null"
+        )
+        raise StudyError(msg)
+    external = {"columns": experiment.columns, "variants": experiment.variants}
+    given = [key for key, value in external.items() if value is not None]
+    if given and not of_own:
+        msg = (
+            f"experiment.{given[0]} describes a log of your own, but experiment.source = "
+            f"{source}; set source: files and log_path"
+        )
+        raise StudyError(msg)
+    of_files = [
+        key for key in ("log_path", "columns", "files") if getattr(experiment, key) is not None
+    ]
+    if compute.warehouse is not None and of_files:
+        msg = (
+            f"experiment.{of_files[0]} describes log files, but compute.warehouse is set; set one of the two to "
+            "null. A view in the warehouse renames columns and converts times"
+        )
+        raise StudyError(msg)

@@ -14,7 +14,7 @@ from models.training.configuration import TrainingConfig
 from pipeline.core.contracts import Metric, Segmentation
 from pipeline.core.errors import StudyError
 from pipeline.core.file_content import did_you_mean
-from pipeline.study.compute import ComputeConfig
+from pipeline.study.compute import ComputeConfig, check_log_place
 from pipeline.study.dataset import (
     NO_DATASET,
     DatasetConfig,
@@ -81,7 +81,7 @@ class Study:
         """
         checks = (
             ({"dataset", "experiment"}, self._check_dataset),
-            ({"experiment"}, self._check_log),
+            ({"experiment"}, lambda: check_log_place(self.experiment, self.compute)),
             ({"dataset", "experiment"}, self._check_shop),
             ({"experiment", "simulator"}, self._check_faults),
             ({"dataset", "sessions"}, self._check_preset),
@@ -119,43 +119,6 @@ class Study:
             msg = (
                 "sessions.preset = reference keeps duplicate events, but dataset.duplicates = "
                 "reject; set dataset.duplicates: keep"
-            )
-            raise StudyError(msg)
-
-    def _check_log(self) -> None:
-        """Raise if a key of the log contradicts ``experiment.source``."""
-        experiment, source = self.experiment, self.experiment.source
-        if self.compute.warehouse is not None:
-            self._check_warehouse()
-        elif (source is LogSource.FILES) != (experiment.log_path is not None):
-            msg = (
-                f"experiment.source = {source} and experiment.log_path = {experiment.log_path} are "
-                "inconsistent: set log_path if and only if the source is 'files'"
-            )
-            raise StudyError(msg)
-        external = {"columns": experiment.columns, "variants": experiment.variants}
-        given = [key for key, value in external.items() if value is not None]
-        if given and source is not LogSource.FILES:
-            msg = (
-                f"experiment.{given[0]} describes a log of your own, but experiment.source = "
-                f"{source}; set source: files and log_path"
-            )
-            raise StudyError(msg)
-
-    def _check_warehouse(self) -> None:
-        """Raise if the experiment's log is said to be elsewhere, too."""
-        experiment = self.experiment
-        if experiment.source is not LogSource.FILES:
-            msg = (
-                f"compute.warehouse has a log of your own, but experiment.source = {experiment.source}; set "
-                "experiment.source: files, or compute.warehouse: null"
-            )
-            raise StudyError(msg)
-        of_files = ("log_path", "columns", "files")
-        if given := [key for key in of_files if getattr(experiment, key) is not None]:
-            msg = (
-                f"experiment.{given[0]} describes log files, but compute.warehouse is set; set it to null. A view in "
-                "the warehouse renames columns and converts times"
             )
             raise StudyError(msg)
 

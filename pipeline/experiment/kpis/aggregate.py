@@ -1,6 +1,6 @@
 """Aggregate an experiment's database to the tables that inference needs."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -42,9 +42,8 @@ def aggregate(database: Path, plan: Plan) -> ExperimentAggregates:
     That of a log in a warehouse has no rows, but these tables.
     """
     with open_tables(database) as connection:
-        names = {name for (name,) in connection.raw_sql("SHOW TABLES").fetchall()}
-        if stored_name("group_kpis") in names:
-            return _stored(connection, names)
+        if not has_rows(connection):
+            return _stored(connection)
         impressions = connection.table("impressions")
         impressions = impressions.mutate(batch=_batch(impressions.user))
         users = connection.create_table("users", per_user_totals(impressions), temp=True)
@@ -80,8 +79,18 @@ def stored_name(table: str) -> str:
     return f"summed_{table}"
 
 
-def _stored(connection: Backend, names: Collection[str]) -> ExperimentAggregates:
-    tables = {
+def has_rows(connection: Backend) -> bool:
+    """Whether a database has the log's impressions; that of a log in a warehouse has its sums."""
+    return stored_name("group_kpis") not in _names(connection)
+
+
+def _names(connection: Backend) -> set[str]:
+    return {name for (name,) in connection.raw_sql("SHOW TABLES").fetchall()}
+
+
+def _stored(connection: Backend) -> ExperimentAggregates:
+    names = _names(connection)
+    tables: dict[str, Any] = {
         field.name: connection.table(stored_name(field.name)).to_polars()
         if stored_name(field.name) in names
         else None

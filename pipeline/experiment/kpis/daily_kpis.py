@@ -24,12 +24,12 @@ def daily_totals(
     ``users`` is the table of :func:`per_user_totals`; ``time_zone`` is that of the days.
     """
     offsets = _offsets(users, time_zone)
-    totals = impressions.group_by(
-        "group", "batch", day=local_day(impressions.ts, offsets)
-    ).agg(**log_totals(impressions))
-    new = users.group_by(
-        "group", "batch", day=local_day(users.first_ts, offsets)
-    ).agg(new_users=users.count().cast("int64"))
+    totals = impressions.group_by("group", "batch", day=local_day(impressions.ts, offsets)).agg(
+        **log_totals(impressions)
+    )
+    new = users.group_by("group", "batch", day=local_day(users.first_ts, offsets)).agg(
+        new_users=users.count().cast("int64")
+    )
     keys = ["group", "day", "batch"]
     table = totals.to_polars().join(new.to_polars(), on=keys, how="left")
     table = table.with_columns(

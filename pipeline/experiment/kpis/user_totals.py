@@ -63,7 +63,7 @@ def as_integer(flag: Any) -> Any:
 
 
 def exact_quotient(number: Any, divisor: Any) -> Any:
-    """number // divisor of integers of at least 0, exact below 2^53 in every engine.
+    """Number // divisor of integers of at least 0, exact below 2^53 in every engine.
 
     Some engines round a quotient, by which the last milliseconds of a day would be of the next; that of a
     multiple of the divisor is an integer.

@@ -45,7 +45,7 @@ def find_table(connection: BaseBackend, name: str, key: str) -> Any:
     ``key`` is that of the study, for the message.
     """
     *database, table = name.split(".")
-    place = ".".join(database) if len(database) == 1 else tuple(database) or None
+    place: Any = database[0] if len(database) == 1 else tuple(database) or None
     try:
         return connection.table(table, database=place)
     except TableNotFound as error:
@@ -82,7 +82,11 @@ def _connect(config: WarehouseConfig, url: str) -> BaseBackend:
     try:
         return ibis.connect(url, **options)
     except ImportError as error:
-        extra = "paretoscope[postgres]" if config.backend == "postgres" else f"ibis-framework[{config.backend}]"
+        extra = (
+            "paretoscope[postgres]"
+            if config.backend == "postgres"
+            else f"ibis-framework[{config.backend}]"
+        )
         msg = f"the driver of {config.backend} is not installed: pip install '{extra}'"
         raise LogError(msg) from error
 
@@ -108,7 +112,9 @@ def warehouse_errors(config: WarehouseConfig, url: str) -> Iterator[None]:
 def _is_of_engine(error: Exception) -> bool:
     """Whether an exception is of Ibis, of Arrow or of a driver, whose classes are not known before."""
     modules = {one.__module__.partition(".")[0] for one in type(error).__mro__}
-    return isinstance(error, IbisError | OSError) or bool(modules - {"builtins", "pipeline", "models"})
+    return isinstance(error, IbisError | OSError) or bool(
+        modules - {"builtins", "pipeline", "models"}
+    )
 
 
 def _without_secrets(text: str, url: str) -> str:

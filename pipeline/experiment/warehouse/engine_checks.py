@@ -14,8 +14,8 @@ from ibis.util import gen_name
 from pipeline.core.contracts import DAY_MS, LATEST_TS
 from pipeline.core.errors import LogError
 from pipeline.experiment.design.assignment import bucket_of
-from pipeline.experiment.design.assignment_expressions import add_buckets
 from pipeline.experiment.kpis.user_totals import exact_quotient, sum_of_products
+from pipeline.experiment.warehouse.assign_users import add_buckets
 
 _LARGE = 2**61 + 1
 _USERS = ("u1", "zoë", "汉字", "😀", "0123456789abcdef-0123456789abcdef")

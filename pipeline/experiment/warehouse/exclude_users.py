@@ -11,49 +11,51 @@ import ibis
 from pipeline.core.contracts import HOUR_MS
 from pipeline.core.errors import LogError
 from pipeline.experiment.design.assignment import N_BUCKETS
-from pipeline.experiment.design.assignment_expressions import add_buckets, assignment, salts_of
 from pipeline.experiment.design.external_variants import Plan
 from pipeline.experiment.design.traffic_plan import Reason, TrafficPlan
 from pipeline.experiment.kpis.contracts import BATCHES
 from pipeline.experiment.kpis.user_totals import exact_quotient
 from pipeline.experiment.log.reasons import TWO_GROUPS, WRONG_GROUP, bot_reason
 from pipeline.experiment.log.validation.row_validation import LogRules
+from pipeline.experiment.warehouse.assign_users import add_buckets, assignment, salts_of
+from pipeline.experiment.warehouse.materialise import materialise
+from pipeline.experiment.warehouse.stage_rows import StagedLog
 
 _BATCH_SALT = "batches"
 _LONGEST = 256
 """Characters of a user's id; longer ones are not ids."""
 
 
-def find_users(staged: Any, faulty: Sequence[str], plan: Plan, rules: LogRules) -> Any:
+def find_users(log: StagedLog, faulty: Sequence[str], plan: Plan, rules: LogRules) -> Any:
     """One row per user with an impression or a faulty row, materialised.
 
     Args:
-        staged: The result of :func:`pipeline.experiment.warehouse.stage_rows.stage_impressions`.
-        faulty: The reasons of its faulty rows.
+        log: All rows with their reasons.
+        faulty: The reasons of its faulty impressions.
         plan: Plan of the experiment.
         rules: Rules of the experiment.
 
     Returns:
-        Columns ``user``; ``batch``, 0 to 99; ``single_group``, the group of all the user's valid impressions,
-        or null; ``assigned``, the group of faulty rows that have none of their own (by the plan, or where
-        another system assigns, ``single_group``); and ``exclusion``, a reason or null.
+        Columns ``user``; ``batch``, 0 to 99; ``assigned``, the group of faulty rows that have none of their
+        own: by the plan or, where another system assigns, that of all valid impressions of the user; and
+        ``exclusion``, a reason or null.
 
     Raises:
         LogError: if an id is too long.
     """
+    staged = log.impressions
     valid = staged.filter(staged.reason.isnull())
     hours = valid.group_by("user", hour=exact_quotient(valid.ts, HOUR_MS)).agg(n=valid.count())
     busiest = hours.group_by("user").agg(busiest=hours.n.max())
     groups = valid.group_by("user").agg(n_groups=valid.group.nunique(), one_group=valid.group.max())
     known = staged.filter(staged.user.notnull())
     users = known.filter(known.reason.isnull() | known.reason.isin(faulty))
-    users = _with_buckets(users.select("user").distinct().cache(), plan)
+    users = _with_buckets(materialise(users.select("user").distinct()), plan)
     users = users.left_join(groups, "user").drop("user_right")
     users = users.left_join(busiest, "user").drop("user_right")
-    users = users.mutate(single_group=(users.n_groups == 1).ifelse(users.one_group, None))
     is_bot = users.busiest > rules.impressions_per_hour
     by_rule = [(users.n_groups > 1, TWO_GROUPS)]
-    assigned = users.single_group
+    assigned = (users.n_groups == 1).ifelse(users.one_group, None)
     if isinstance(plan, TrafficPlan):  # external variants were assigned by another system
         assigned, outside = assignment(plan, users)
         differs = assigned.isnull() | (users.one_group != assigned)
@@ -65,7 +67,7 @@ def find_users(staged: Any, faulty: Sequence[str], plan: Plan, rules: LogRules) 
     by_rule.append((is_bot, bot_reason(rules.impressions_per_hour)))
     has_impression = users.n_groups.notnull()
     exclusion = ibis.cases(*((has_impression & condition, reason) for condition, reason in by_rule))
-    return users.select("user", "batch", "single_group", assigned=assigned, exclusion=exclusion).cache()
+    return materialise(users.select("user", "batch", assigned=assigned, exclusion=exclusion))
 
 
 def _with_buckets(users: Any, plan: Plan) -> Any:

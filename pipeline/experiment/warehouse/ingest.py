@@ -10,11 +10,10 @@ other names of columns (a view has both).
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import duckdb
-import ibis
 import polars as pl
+from ibis.backends import BaseBackend
 
 from pipeline.artifacts.content_version import hash_content
 from pipeline.artifacts.storage import atomic_file
@@ -30,14 +29,20 @@ from pipeline.experiment.log.ingest import (
     write_ahead_log,
 )
 from pipeline.experiment.log.log_coverage import detect_log_coverage
-from pipeline.experiment.log.log_files import COLUMNS, LogTable
+from pipeline.experiment.log.log_files import LogTable
 from pipeline.experiment.log.row_fates import FATES, check_unknown_groups
 from pipeline.experiment.log.validation.row_validation import LogRules
 from pipeline.experiment.warehouse.connection import open_warehouse
 from pipeline.experiment.warehouse.engine_checks import check_engine
 from pipeline.experiment.warehouse.exclude_users import find_users
-from pipeline.experiment.warehouse.stage_rows import stage_impressions, stage_users, type_of
-from pipeline.experiment.warehouse.sum_fates import Fates, faulty_reasons, sum_fates
+from pipeline.experiment.warehouse.materialise import materialise
+from pipeline.experiment.warehouse.stage_rows import stage_log
+from pipeline.experiment.warehouse.sum_fates import (
+    Fates,
+    faulty_reasons,
+    sum_fates,
+    with_exclusion,
+)
 from pipeline.study.compute import WarehouseConfig
 
 _REJECTED = ("source", "kind", "reason", "group", "rows")
@@ -45,11 +50,11 @@ _REJECTED = ("source", "kind", "reason", "group", "rows")
 
 @dataclass(frozen=True, slots=True)
 class _Sums:
-    """All that leaves the warehouse."""
+    """All that leaves the warehouse; ``aggregates`` is None without a usable impression."""
 
     columns: tuple[str, ...]
     fates: Fates
-    aggregates: ExperimentAggregates
+    aggregates: ExperimentAggregates | None
 
 
 def ingest_warehouse(
@@ -84,32 +89,28 @@ def ingest_warehouse(
 
 
 def _sum_log(
-    connection: Any, config: WarehouseConfig, plan: Plan, rules: LogRules
+    connection: BaseBackend, config: WarehouseConfig, plan: Plan, rules: LogRules
 ) -> _Sums:
-    staged, columns = stage_impressions(connection, config, plan, rules)
-    covariates = stage_users(connection, config)
-    faulty = faulty_reasons(staged)
-    users = find_users(staged, faulty, plan, rules)
-    groups = [group.name for group in plan.groups]
-    fates = sum_fates(staged, users, covariates, faulty, groups)
-    included = users.filter(users.exclusion.isnull()).select("user", "batch")
-    impressions = staged.filter(staged.reason.isnull()).drop("impression", "reason")
-    impressions = impressions.inner_join(included, "user").cache()
-    totals = per_user_totals(impressions).cache()
-    known = list(COLUMNS[LogTable.USERS])
-    if covariates is None:
-        nothing = {name: ibis.literal(None, type_of(LogTable.USERS, name)) for name in known}
-        before = staged.limit(0).select(**nothing).cache()
-    else:
-        before = covariates.filter(covariates.reason.isnull()).select(*known)
-    return _Sums(columns, fates, sum_up(impressions, totals, before, plan, rules.time_zone))
+    log = stage_log(connection, config, plan, rules)
+    faulty = faulty_reasons(log)
+    users = find_users(log, faulty, plan, rules)
+    rows, known = log.impressions, log.users
+    valid = materialise(with_exclusion(rows.filter(rows.reason.isnull()), users))
+    impressions = valid.filter(valid.exclusion.isnull())
+    fates = sum_fates(log, faulty, users, valid, plan)
+    if fates.outcomes.is_empty():
+        return _Sums(log.columns, fates, None)
+    totals = materialise(per_user_totals(impressions))
+    covariates = known.filter(known.reason.isnull())
+    sums = sum_up(impressions, totals, covariates, plan, rules.time_zone)
+    return _Sums(log.columns, fates, sums)
 
 
 def _write(
     database: Path, sums: _Sums, config: WarehouseConfig, plan: Plan, rules: LogRules
 ) -> Ingestion:
     """Write the sums as the tables that later steps read."""
-    fates, tables = sums.fates, sums.aggregates.as_dict()
+    fates, tables = sums.fates, sums.aggregates.as_dict() if sums.aggregates else {}
     names = {LogTable.IMPRESSIONS.value: config.impressions, LogTable.USERS.value: config.users}
     read = fates.fates.group_by("table").agg(pl.col("rows").sum()).sort("table")
     content = {name: table.write_json() for name, table in tables.items()}
@@ -140,7 +141,7 @@ def _write(
 
 def _insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pl.DataFrame) -> None:
     connection.register("new_rows", rows.to_arrow())
-    connection.execute(f"INSERT INTO {table} FROM new_rows")  # noqa: S608 - own names
+    connection.execute(f"INSERT INTO {table} FROM new_rows")
     connection.unregister("new_rows")
 
 

@@ -6,7 +6,9 @@ translated is an error, never left out.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from operator import and_, eq, ge, gt, le, lt, ne, or_
+from typing import Any, NoReturn
 
 import ibis
 import sqlglot
@@ -14,15 +16,15 @@ from sqlglot import expressions as sql
 
 from pipeline.core.errors import LogError
 
-_COMPARISONS: dict[type[sql.Expression], Callable[[Any, Any], Any]] = {
-    sql.And: lambda left, right: left & right,
-    sql.Or: lambda left, right: left | right,
-    sql.EQ: lambda left, right: left == right,
-    sql.NEQ: lambda left, right: left != right,
-    sql.LT: lambda left, right: left < right,
-    sql.LTE: lambda left, right: left <= right,
-    sql.GT: lambda left, right: left > right,
-    sql.GTE: lambda left, right: left >= right,
+_BINARY: dict[type[sql.Expression], Callable[[Any, Any], Any]] = {
+    sql.And: and_,
+    sql.Or: or_,
+    sql.EQ: eq,
+    sql.NEQ: ne,
+    sql.LT: lt,
+    sql.LTE: le,
+    sql.GT: gt,
+    sql.GTE: ge,
 }
 
 
@@ -35,52 +37,66 @@ def rejection_reason(rows: ibis.Table, case: str, parameters: Mapping[str, Any])
         parameters: Their values.
 
     Raises:
-        LogError: if a rule has no expression that every engine has.
+        LogError: if a rule cannot be translated.
     """
-    return _translate(sqlglot.parse_one(case, dialect="duckdb"), rows, parameters)
+    return _Translation(rows, parameters).of(sqlglot.parse_one(case, dialect="duckdb"))
 
 
-def _translate(node: Any, rows: ibis.Table, parameters: Mapping[str, Any]) -> Any:
-    def inner(part: Any) -> Any:
-        return _translate(part, rows, parameters)
+@dataclass(frozen=True, slots=True)
+class _Translation:
+    rows: ibis.Table
+    parameters: Mapping[str, Any]
 
-    if compare := _COMPARISONS.get(type(node)):
-        return compare(inner(node.this), inner(node.expression))
-    match node:
-        case sql.Case():
-            return ibis.cases(*((inner(one.this), inner(one.args["true"])) for one in node.args["ifs"]))
-        case sql.Paren():
-            return inner(node.this)
-        case sql.Not():
-            return ~inner(node.this)
-        case sql.Is() if isinstance(node.expression, sql.Null):
-            return inner(node.this).isnull()
-        case sql.In():
-            return inner(node.this).isin([_constant(one) for one in node.expressions])
-        case sql.ArrayContains():
-            return inner(node.expression).isin(parameters[_name(node.this)])
-        case sql.Coalesce():
-            return ibis.coalesce(*map(inner, (node.this, *node.expressions)))
-        case sql.IsNan():
-            return inner(node.this).isnan()
-        case sql.Column():
-            return rows[node.name]
-        case sql.Literal():
-            return ibis.literal(_constant(node))
-        case sql.Parameter() | sql.Placeholder():
-            return ibis.literal(parameters[_name(node)])
-        case _:
-            msg = (
-                f"the rule {node.sql(dialect='duckdb')} of the log cannot be checked in a warehouse; export the "
-                "log to files, and set experiment.log_path instead of compute.warehouse"
-            )
-            raise LogError(msg)
+    def of(self, node: Any) -> Any:
+        """The Ibis expression of a node of DuckDB's SQL."""
+        if operator := _BINARY.get(type(node)):
+            return operator(self.of(node.this), self.of(node.expression))
+        if translate := _NODES.get(type(node)):
+            return translate(self, node)
+        return self.refuse(node)
+
+    def refuse(self, node: Any) -> NoReturn:
+        """Raise LogError with a rule that has no translation."""
+        msg = (
+            f"the rule {node.sql(dialect='duckdb')} of the log cannot be checked in a warehouse; export the log to "
+            "files, and set experiment.log_path instead of compute.warehouse"
+        )
+        raise LogError(msg)
+
+    def case(self, node: Any) -> Any:
+        """``CASE WHEN … THEN … END``."""
+        branches = node.args["ifs"]
+        return ibis.cases(*((self.of(one.this), self.of(one.args["true"])) for one in branches))
+
+    def within(self, node: Any) -> Any:
+        """``x IN ('a', 'b')``."""
+        return self.of(node.this).isin([one.name for one in node.expressions])
+
+    def listed(self, node: Any) -> Any:
+        """``list_contains($parameter, x)``."""
+        return self.of(node.expression).isin(self.parameters[node.this.name])
+
+    def null(self, node: Any) -> Any:
+        """``x IS NULL``."""
+        if not isinstance(node.expression, sql.Null):
+            return self.refuse(node)
+        return self.of(node.this).isnull()
+
+    def literal(self, node: Any) -> Any:
+        """A string or an integer."""
+        return ibis.literal(node.name if node.is_string else int(node.name))
 
 
-def _constant(node: Any) -> str | int:
-    return node.name if node.is_string else int(node.name)
-
-
-def _name(node: Any) -> str:
-    """The name of a parameter, which sqlglot reads as ``Parameter`` or ``Placeholder``."""
-    return node.name
+_NODES: dict[type[sql.Expression], Callable[[_Translation, Any], Any]] = {
+    sql.Case: _Translation.case,
+    sql.In: _Translation.within,
+    sql.ArrayContains: _Translation.listed,
+    sql.Literal: _Translation.literal,
+    sql.Paren: lambda to, node: to.of(node.this),
+    sql.Not: lambda to, node: ~to.of(node.this),
+    sql.Is: _Translation.null,
+    sql.Coalesce: lambda to, node: ibis.coalesce(*map(to.of, (node.this, *node.expressions))),
+    sql.IsNan: lambda to, node: to.of(node.this).isnan(),
+    sql.Column: lambda to, node: to.rows[node.name],
+    sql.Placeholder: lambda to, node: ibis.literal(to.parameters[node.name]),
+}

@@ -1,6 +1,7 @@
 """The log's table in the warehouse, with the contract's columns and the fate of every row."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ibis
@@ -16,6 +17,7 @@ from pipeline.experiment.log.reasons import DUPLICATE_IMPRESSION, DUPLICATE_USER
 from pipeline.experiment.log.validation.row_validation import LogRules, rejection_sql
 from pipeline.experiment.log.validation.user_covariates import check_segments
 from pipeline.experiment.warehouse.connection import find_table
+from pipeline.experiment.warehouse.materialise import materialise
 from pipeline.experiment.warehouse.row_rules import rejection_reason
 from pipeline.study.compute import WarehouseConfig
 
@@ -31,60 +33,68 @@ _TYPES: dict[Any, tuple[str, str]] = {
 }
 """The type that an engine computes with, and what it is called in messages."""
 
+_COVARIATES = COLUMNS[LogTable.USERS]
+
 _OPTIONAL = set(COLUMNS[LogTable.IMPRESSIONS]) - set(IMPRESSIONS.columns) | {"ordered", "units"}
 
 
-def stage_impressions(
-    connection: BaseBackend, config: WarehouseConfig, plan: Plan, rules: LogRules
-) -> tuple[Any, tuple[str, ...]]:
-    """All impressions with their ``reason`` (null if valid), materialised; and the columns of the log.
+@dataclass(frozen=True, slots=True)
+class StagedLog:
+    """The rows of a log with their ``reason`` (null if valid), materialised in the warehouse.
 
-    Later steps read this copy, so a table that grows meanwhile does not matter.
+    Later steps read these copies, so a table that grows meanwhile does not matter.
+
+    Attributes:
+        impressions: The columns of the contract that sums need.
+        users: Covariates of users; no row if the log has none.
+        columns: The columns that the log's impressions have.
+    """
+
+    impressions: Any
+    users: Any
+    columns: tuple[str, ...]
+
+
+def stage_log(
+    connection: BaseBackend, config: WarehouseConfig, plan: Plan, rules: LogRules
+) -> StagedLog:
+    """Copy the log within the warehouse, and find the reason of each row that is not used.
 
     Raises:
-        LogError: if the table or a column is missing or of a wrong type, or which one of two duplicates
-            comes first is not clear.
+        LogError: if a table or a column is missing or of a wrong type, which of two duplicates comes first is
+            not clear, or there are too many segments.
     """
     table, columns = _read_table(connection, LogTable.IMPRESSIONS, config.impressions)
     case, parameters = rejection_sql(LogTable.IMPRESSIONS, plan, rules, columns=columns)
     rows = table.mutate(reason=rejection_reason(table, case, parameters))
     order = ("ts", "user", "clicked", "ordered", "units", "revenue", "group")
     staged = _mark_duplicates(rows, "impression", order, DUPLICATE_IMPRESSION)
-    kept = ("impression", "user", "group", "ts", "clicked", "ordered", "units", "revenue", "reason")
-    staged = staged.select(*kept).cache()
+    staged = materialise(staged.select("impression", "reason", *order))
     _check_duplicates(staged, config.impressions)
-    return staged, columns
-
-
-def stage_users(connection: BaseBackend, config: WarehouseConfig) -> Any:
-    """The covariates of users with their ``reason`` (null if valid), materialised; None without a table.
-
-    Raises:
-        LogError: as :func:`stage_impressions` does, or if there are too many segments.
-    """
     if config.users is None:
-        return None
-    table, columns = _read_table(connection, LogTable.USERS, config.users)
-    case, parameters = rejection_sql(LogTable.USERS, None, LogRules(), columns=columns)
+        known = {name: ibis.literal(None, _TYPES[dtype][0]) for name, dtype in _COVARIATES.items()}
+        nobody = materialise(staged.limit(0).select("reason", **known))
+        return StagedLog(staged, nobody, columns)
+    return StagedLog(staged, _stage_users(connection, config.users, plan, rules), columns)
+
+
+def _stage_users(connection: BaseBackend, name: str, plan: Plan, rules: LogRules) -> Any:
+    table, columns = _read_table(connection, LogTable.USERS, name)
+    case, parameters = rejection_sql(LogTable.USERS, plan, rules, columns=columns)
     rows = table.mutate(reason=rejection_reason(table, case, parameters))
-    order = ("segment", "impressions", "clicks", "orders", "units", "revenue")
-    staged = _mark_duplicates(rows, "user", order, DUPLICATE_USER).cache()
+    order = [column for column in _COVARIATES if column != "user"]
+    staged = materialise(_mark_duplicates(rows, "user", order, DUPLICATE_USER))
     valid = staged.filter(staged.reason.isnull() | (staged.reason == DUPLICATE_USER))
     several = valid.group_by("user").agg(n=valid.segment.nunique())
     unclear = int(several.filter(several.n > 1).count().execute())
     if unclear:
         msg = (
-            f"{counted(unclear, 'user')} of {config.users} {'has' if unclear == 1 else 'have'} several segments; "
-            "which one counts would depend on the engine. Keep one row per user"
+            f"{name} has several segments for {counted(unclear, 'user')}; which one counts would depend on the "
+            "engine. Keep one row per user"
         )
         raise LogError(msg)
     check_segments(int(staged.filter(staged.reason.isnull()).segment.nunique().execute()))
     return staged
-
-
-def type_of(table: LogTable, column: str) -> str:
-    """The type that the warehouse computes a column with."""
-    return _TYPES[COLUMNS[table][column]][0]
 
 
 def _read_table(connection: BaseBackend, table: LogTable, name: str) -> tuple[Any, tuple[str, ...]]:

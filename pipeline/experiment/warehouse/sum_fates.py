@@ -10,9 +10,12 @@ from typing import Any
 import ibis
 import polars as pl
 
+from pipeline.experiment.design.external_variants import Plan
 from pipeline.experiment.kpis.user_totals import as_integer, sum_of_products
 from pipeline.experiment.log.log_files import LogTable
 from pipeline.experiment.log.reasons import RowKind, kind_of
+from pipeline.experiment.warehouse.materialise import materialise
+from pipeline.experiment.warehouse.stage_rows import StagedLog
 
 FAULTY_KINDS = (RowKind.INVALID, RowKind.DUPLICATE)
 """Kinds of rows of impressions and users that are wrong by themselves or repeat another one."""
@@ -37,30 +40,28 @@ class Fates:
     outcomes: pl.DataFrame
 
 
-def faulty_reasons(staged: Any) -> list[str]:
-    """The reasons of the staged rows that are faulty."""
+def faulty_reasons(log: StagedLog) -> list[str]:
+    """The reasons of the impressions that are faulty."""
+    staged = log.impressions
     found = staged.filter(staged.reason.notnull()).select("reason").distinct().to_polars()
     return [reason for reason in sorted(found["reason"]) if kind_of(reason) in FAULTY_KINDS]
 
 
-def sum_fates(
-    staged: Any, users: Any, covariates: Any, faulty: Sequence[str], groups: Sequence[str]
-) -> Fates:
+def sum_fates(log: StagedLog, faulty: Sequence[str], users: Any, valid: Any, plan: Plan) -> Fates:
     """Sum the fates of all rows up.
 
     Args:
-        staged: The result of :func:`pipeline.experiment.warehouse.stage_rows.stage_impressions`.
-        users: The result of :func:`pipeline.experiment.warehouse.exclude_users.find_users`.
-        covariates: The result of :func:`pipeline.experiment.warehouse.stage_rows.stage_users`.
+        log: All rows with their reasons.
         faulty: The result of :func:`faulty_reasons`.
-        groups: Names of the plan's groups.
+        users: The result of :func:`pipeline.experiment.warehouse.exclude_users.find_users`.
+        valid: The valid impressions, with batch and exclusion of their user.
+        plan: Plan of the experiment.
     """
-    valid = _with_exclusion(staged.filter(staged.reason.isnull()), users)
+    staged, groups = log.impressions, [group.name for group in plan.groups]
     kept = _count(valid.select("group", reason="exclusion"))
     rejected = _count(staged.filter(staged.reason.notnull()))
-    lost = _with_exclusion(_with_groups(staged, users, faulty, groups), users).cache()
-    of_users = _count(covariates) if covariates is not None else _count(staged.limit(0))
-    of_users = of_users.with_columns(table=pl.lit(LogTable.USERS.value))
+    lost = materialise(with_exclusion(_with_groups(staged, users, faulty, groups), users))
+    of_users = _count(log.users).with_columns(table=pl.lit(LogTable.USERS.value))
     in_plan = pl.when(pl.col("group").is_in(groups)).then("group")
     fates = (
         kept,
@@ -94,7 +95,7 @@ def _is_faulty() -> pl.Expr:
     return pl.col("kind").is_in([kind.value for kind in FAULTY_KINDS])
 
 
-def _with_exclusion(rows: Any, users: Any) -> Any:
+def with_exclusion(rows: Any, users: Any) -> Any:
     """Rows with the batch of their user, and why it is excluded."""
     return rows.left_join(users.select("user", "batch", "exclusion"), "user").drop("user_right")
 
@@ -102,7 +103,7 @@ def _with_exclusion(rows: Any, users: Any) -> Any:
 def _with_groups(staged: Any, users: Any, faulty: Sequence[str], groups: Sequence[str]) -> Any:
     """Faulty rows with the group that they, their impression or their user has; null if unknown."""
     rows = staged.filter(staged.reason.isin(faulty)).select("impression", "user", "group", "reason")
-    rows = rows.mutate(group=rows.group.isin(groups).ifelse(rows.group, None)).cache()
+    rows = materialise(rows.mutate(group=rows.group.isin(groups).ifelse(rows.group, None)))
     known = staged.filter(staged.reason.isnull()).select("impression", of="user", was="group")
     rows = rows.left_join(known, "impression").drop("impression_right")
     is_open = rows.group.isnull()

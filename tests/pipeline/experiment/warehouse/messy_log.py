@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.core.contracts import DAY_MS, HOUR_MS, IMPRESSIONS
-from tests.pipeline.experiment.logs import TS
+from tests.pipeline.experiment.logs import TS, plan_of
 
 NOTHING = pl.lit(None, pl.String)
 
@@ -12,12 +12,18 @@ BUSY = 60
 """Impressions per hour beyond which a user is a bot."""
 
 
-def messy_log(plan, n_users, *, days=14, seed=5):
+PLAN = plan_of(3, traffic_share=0.9, holdout=0.05, forced_assignment={"user-0000007": "g2"})
+RULES = {"first_ts": TS - 86_400_000, "impressions_per_hour": BUSY, "time_zone": "Europe/Berlin"}
+
+
+def messy_log(n_users, *, per_user=6, days=14, seed=5):
     """Impressions with revenue, and covariates of users; a tenth of the rows has a fault."""
     rng = np.random.default_rng(seed)
-    users = pl.Series("user", [f"üser-{n:07d}" if n % 50 == 0 else f"user-{n:07d}" for n in range(n_users)])
-    group = plan.assign_many(users)["group"].fill_null("g1")
-    shown = rng.poisson(6, n_users)
+    users = pl.Series(
+        "user", [f"üser-{n:07d}" if n % 50 == 0 else f"user-{n:07d}" for n in range(n_users)]
+    )
+    group = PLAN.assign_many(users)["group"].fill_null("g1")
+    shown = rng.poisson(per_user, n_users)
     of = np.repeat(np.arange(n_users), shown)
     n = len(of)
     clicked = rng.random(n) < 0.3
@@ -49,13 +55,29 @@ def _with_faults(rows, rng):
         experiment=pl.when(n == 1).then(pl.lit("autumn")).otherwise("experiment"),
         user=pl.when(n == 2).then(None).when(n == 3).then(pl.lit("null")).otherwise("user"),
         group=pl.when(n == 4).then(pl.lit("g9")).when(n == 5).then(None).otherwise("group"),
-        ts=pl.when(n == 6).then(pl.lit(5)).when(n == 7).then(pl.col("ts") - 400 * DAY_MS).otherwise("ts"),
-        clicked=pl.when(n == 8).then(None).when(n == 9).then(pl.lit(value=False)).otherwise("clicked"),
+        ts=pl.when(n == 6)
+        .then(pl.lit(5))
+        .when(n == 7)
+        .then(pl.col("ts") - 400 * DAY_MS)
+        .otherwise("ts"),
+        clicked=pl.when(n == 8)
+        .then(None)
+        .when(n == 9)
+        .then(pl.lit(value=False))
+        .otherwise("clicked"),
         units=pl.when(n == 10).then(-1).when(n == 11).then(7).otherwise("units"),
-        revenue=pl.when(n == 12).then(-5).when(n == 13).then(100).when(n == 14).then(None).otherwise("revenue"),
+        revenue=pl.when(n == 12)
+        .then(-5)
+        .when(n == 13)
+        .then(100)
+        .when(n == 14)
+        .then(None)
+        .otherwise("revenue"),
     )
     again = some.filter(n == 20)  # the same row twice, and once without group or user
-    later = some.filter(n == 21).with_columns(ts=pl.col("ts") + HOUR_MS, clicked=pl.lit(value=False))
+    later = some.filter(n == 21).with_columns(
+        ts=pl.col("ts") + HOUR_MS, clicked=pl.lit(value=False)
+    )
     strays = some.filter(n == 22).with_columns(user=NOTHING, group=NOTHING)
     moved = some.filter(n == 23).with_columns(
         impression="again-" + pl.col("impression"),
@@ -70,12 +92,16 @@ def _with_faults(rows, rng):
     )
     halves = pl.concat([halves, halves.with_columns(user=some.filter(n == 25)["user"])])
     bots = some.filter(n == 26).head(3)
-    bots = pl.concat([bots] * (BUSY + 1)).with_row_index("copy").with_columns(
-        impression=pl.format("bot-{}-{}", "copy", "impression")
+    bots = (
+        pl.concat([bots] * (BUSY + 1))
+        .with_row_index("copy")
+        .with_columns(impression=pl.format("bot-{}-{}", "copy", "impression"))
     )
     parts = (some, again, later, strays, moved, lone, halves, bots.drop("copy"))
     columns = [*IMPRESSIONS.columns, "revenue"]
-    return pl.concat([part.select(columns) for part in parts]).sample(fraction=1, shuffle=True, seed=1)
+    return pl.concat([part.select(columns) for part in parts]).sample(
+        fraction=1, shuffle=True, seed=1
+    )
 
 
 def _covariates(users, rng):

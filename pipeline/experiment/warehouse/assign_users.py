@@ -12,6 +12,7 @@ import ibis
 
 from pipeline.experiment.design.assignment import N_BUCKETS, fnv1a
 from pipeline.experiment.design.traffic_plan import Reason, TrafficPlan
+from pipeline.experiment.warehouse.materialise import materialise
 
 _PRIME = 0x01000193
 _MASK = 0xFFFFFFFF
@@ -29,14 +30,16 @@ def add_buckets(users: Any, salts: Mapping[str, str], longest: int) -> Any:
         salts: Salt by name of the column that gets its bucket.
         longest: Characters of the longest id.
     """
-    hashed = users.mutate(**{name: ibis.literal(fnv1a(salt), "int64") for name, salt in salts.items()})
+    hashed = users.mutate(
+        **{name: ibis.literal(fnv1a(salt), "int64") for name, salt in salts.items()}
+    )
     for start in range(0, longest, _BLOCK):
         positions = range(start, min(start + _BLOCK, longest))
         # the value of a block is used by the next one, which must not repeat its expression
-        hashed = hashed.mutate(
-            **{name: _hash_characters(hashed[name], hashed.user, positions) for name in salts}
-        ).cache()
-    return hashed.mutate(**{name: _hash_digits(hashed[name]) % N_BUCKETS for name in salts}).cache()
+        columns = {name: _hash_characters(hashed[name], hashed.user, positions) for name in salts}
+        hashed = materialise(hashed.mutate(**columns))
+    buckets = {name: _hash_digits(hashed[name]) % N_BUCKETS for name in salts}
+    return materialise(hashed.mutate(**buckets))
 
 
 def salts_of(plan: TrafficPlan) -> dict[str, str]:
