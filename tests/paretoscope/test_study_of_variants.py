@@ -9,6 +9,8 @@ import yaml
 import paretoscope as ps
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import DataError, MissingArtifact, StudyError
+from pipeline.doctor.artifacts import check_artifacts
+from pipeline.doctor.finding import Status
 from pipeline.experiment.warehouse.connection import URL_VARIABLE
 from pipeline.steps.log_validation import validate_log
 from pipeline.study import PARAMS_FILE, load_study
@@ -150,6 +152,9 @@ def test_the_report_of_a_log_in_a_warehouse(two_variants_project, in_warehouse):
     study.run()
 
     report = study.report().document
+    parameters = load_study(two_variants_project / PARAMS_FILE)
+    paths = StudyPaths(two_variants_project, "two-variants")
+    assert {one.status for one in check_artifacts(parameters, paths)} == {Status.OK}
     assert report.group_kpis == expected.group_kpis
     assert report.ingestion.funnel == expected.ingestion.funnel
     assert report.diagnostics.sample_ratio == expected.diagnostics.sample_ratio

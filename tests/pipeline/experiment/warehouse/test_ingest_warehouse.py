@@ -95,7 +95,7 @@ def test_batches_are_those_of_a_hash_that_python_has(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_postgresql_gives_every_table_that_duckdb_gives(tmp_path, monkeypatch):
-    """A million rows, in a database whose text order is not that of DuckDB."""
+    """A million rows, batches included; see :func:`messy_log` for their faults."""
     pytest.importorskip("psycopg", reason="pip install 'paretoscope[postgres]'")
     impressions, users = messy_log(50_000, per_user=20)
     assert impressions.height > 1_000_000
