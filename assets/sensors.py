@@ -89,9 +89,12 @@ def _files(file: StudyFile) -> tuple[LogFile, ...]:
     Raises:
         ParetoscopeError: if the study has none, or no traffic plan.
     """
-    study, paths = file.load(touched=("experiment",))
+    study, paths = file.load(touched=("experiment", "compute"))
     if study.experiment.source is not LogSource.FILES:
         msg = f"experiment.source is {study.experiment.source}; the sensor watches files only"
+        raise MissingArtifact(msg)
+    if study.compute.warehouse is not None:
+        msg = "the log is in a warehouse (compute.warehouse); the sensor watches files only"
         raise MissingArtifact(msg)
     paths.require("traffic_plan")
     return study_log(study.experiment, paths).files

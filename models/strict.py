@@ -2,8 +2,11 @@
 
 from pydantic import ConfigDict, ValidationError
 
-STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-"""Unknown keys, implicit conversions, infinity and nan are errors in every configuration."""
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
+"""Unknown keys, implicit conversions, infinity and nan are errors in every configuration.
+
+Schemas are built when one is first needed: all together they take half a second.
+"""
 
 
 def first_problem(error: ValidationError, whole: str = "the whole file") -> str:

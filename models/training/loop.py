@@ -164,16 +164,13 @@ class _Run:
                 self.lineage, self.fingerprint = same, last.fingerprint
                 self._resume(last)
             else:
-                fresh = self.model.state_dict()
-                initial = carry_over(last, warm_start, self.lineage, fresh, config, tokens)
+                initial = carry_over(
+                    last, warm_start, lineage=self.lineage, fresh=self.model.state_dict(),
+                    config=config, tokens=tokens,
+                )  # fmt: skip
                 self.model.load_state_dict(initial.weights)
                 restore_optimizers(self.optimizers, initial.optimizers)
-
-    @property
-    def epochs(self) -> int:
-        """Passes over the training sessions."""
-        is_warm = self.lineage.source is not None and self.config.warm_start_epochs
-        return is_warm or self.config.epochs
+        self.epochs = (self.lineage.source and config.warm_start_epochs) or config.epochs
 
     def fit(self) -> TrainedModel:
         progress = self.progress

@@ -40,9 +40,10 @@ class InitialState:
     optimizers: dict[str, Tensor]
 
 
-def carry_over(
+def carry_over(  # noqa: PLR0913 - a run and its source
     saved: SavedState,
     warm_start: WarmStart,
+    *,
     lineage: Lineage,
     fresh: dict[str, Tensor],
     config: TrainingConfig,

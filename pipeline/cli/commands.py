@@ -260,7 +260,7 @@ _ALL = (
         ),
         examples=("paretoscope validate-log", "paretoscope validate-log --json"),
         run="pipeline.cli.experiment:validate_log",
-        reads=("study", "experiment", "regression"),
+        reads=("study", "experiment", "compute", "regression"),
     ),
     Command(
         name="ingest",
@@ -272,7 +272,7 @@ _ALL = (
         ),
         examples=("paretoscope ingest", "paretoscope ingest --json"),
         run="pipeline.cli.experiment:ingest",
-        reads=("study", "experiment"),
+        reads=("study", "experiment", "compute"),
     ),
 )
 

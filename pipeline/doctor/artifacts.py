@@ -110,8 +110,11 @@ def check_artifacts(study: Study, paths: StudyPaths) -> Iterator[Finding]:
 
 
 def _assets_of(study: Study) -> list[str]:
-    """The assets that the study materialises, without its raw data."""
-    return [asset for asset in assets_of(trains=study.trains) if asset != "raw_events"]
+    """The assets that the study has on this machine, without its raw data."""
+    inputs = {"raw_events"}
+    if study.compute.warehouse is not None:
+        inputs.add("experiment_log_files")
+    return [asset for asset in assets_of(trains=study.trains) if asset not in inputs]
 
 
 def _find_artifacts(
@@ -171,7 +174,9 @@ def _is_newer(seconds: float, artifact: Artifact) -> bool:
 
 
 def _changed_log_files(study: Study, paths: StudyPaths) -> list[str]:
-    """Log files that the database does not contain in their current version."""
+    """Log files that the database does not contain in their current version; none in a warehouse."""
+    if study.compute.warehouse is not None:
+        return []
     ingested = ingested_md5s(paths.artifact(DATABASE))
     files = study_log(study.experiment, paths).md5s()
     names = ingested.keys() | files.keys()

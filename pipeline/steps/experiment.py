@@ -49,7 +49,7 @@ from pipeline.rollout.gates import PLAN_FILE, read_gated_plan
 from pipeline.rollout.served import read_served
 from pipeline.simulator.ground_truth import truth_table
 from pipeline.simulator.simulate import log_provenance, simulate_experiment
-from pipeline.steps.checked_ingestion import ingest_files
+from pipeline.steps.checked_ingestion import ingest_study_log
 from pipeline.steps.result import (
     LazyFigure,
     Markdown,
@@ -57,7 +57,7 @@ from pipeline.steps.result import (
     markdown_table,
     spaced,
 )
-from pipeline.study import LogSource, Study
+from pipeline.study import LogSource, Study, WarehouseConfig
 from pipeline.study.evaluation import is_of_orders
 
 _log = logging.getLogger(__name__)
@@ -184,6 +184,8 @@ def collect_log_files(study: Study, paths: StudyPaths) -> StepResult[dict[str, s
             truth = simulate_experiment(study, served, plan, recommender, folder)
         if truth:
             details["ground truth"] = Markdown(truth_table(truth, plan))
+    if study.compute.warehouse is not None:
+        return _log_in_warehouse(study.compute.warehouse, paths)
     location = log_location(study.experiment, paths)
     md5s = study_log(study.experiment, paths).md5s()
     return StepResult(
@@ -192,6 +194,17 @@ def collect_log_files(study: Study, paths: StudyPaths) -> StepResult[dict[str, s
         location=location,
         content_version=hash_content(md5s),
         details={"files": len(md5s), **log_provenance(study), **details},
+    )
+
+
+def _log_in_warehouse(warehouse: WarehouseConfig, paths: StudyPaths) -> StepResult[dict[str, str]]:
+    """There are no files: the tables' content is known by its sums, after the ingestion."""
+    return StepResult(
+        asset="experiment_log_files",
+        value={},
+        location=paths.params_file,
+        content_version=hash_content(asdict(warehouse)),
+        details={"warehouse": str(warehouse.backend), "impressions": warehouse.impressions},
     )
 
 
@@ -205,8 +218,7 @@ def ingest_log(study: Study, paths: StudyPaths) -> StepResult[Ingestion]:
     """
     plan, database = load_plan(paths), paths.artifact(DATABASE)
     check_planned(study.experiment, paths)
-    files = study_log(study.experiment, paths).files
-    result, checks = ingest_files(files, plan, database, study.experiment)
+    result, checks = ingest_study_log(study, paths, plan, database)
     rules = LogRules.of(study.experiment)
     return StepResult(
         asset="experiment_log",

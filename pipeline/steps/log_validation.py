@@ -21,7 +21,7 @@ from pipeline.experiment.log.row_fates import read_row_fates
 from pipeline.inference.diagnostics.lost_outcomes import lost_outcomes
 from pipeline.quality.expectation import CheckResult
 from pipeline.results.diagnostics import LostOutcomes
-from pipeline.steps.checked_ingestion import ingest_files
+from pipeline.steps.checked_ingestion import ingest_study_log
 from pipeline.study import LogSource, RegressionConfig, Study
 
 
@@ -65,16 +65,16 @@ def validate_log(study: Study, paths: StudyPaths) -> LogValidation:
         variants = variants_of(section, paths.root)
         check_control(variants, study.regression.advice.control)
         plan = variant_plan(variants, section)
-    folder = study_log(section, paths)
     with TemporaryDirectory(prefix="paretoscope-") as scratch:
         database = Path(scratch) / "log.duckdb"
-        log, checks = ingest_files(folder.files, plan, database, section)
+        log, checks = ingest_study_log(study, paths, plan, database)
         kpis = _group_kpis(database, plan)
         lost = lost_outcomes(read_row_fates(database))
     if variants is not None:
         _check_hypotheses(study.regression, variants, kpis)
+    ignored = () if study.compute.warehouse else study_log(section, paths).ignored
     return LogValidation(
-        log=log, kpis=kpis, checks=tuple(checks), lost_outcomes=lost, ignored=folder.ignored
+        log=log, kpis=kpis, checks=tuple(checks), lost_outcomes=lost, ignored=ignored
     )
 
 

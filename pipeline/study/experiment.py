@@ -105,7 +105,8 @@ class ExperimentConfig:
         name: Name of the experiment in its log.
         source: ``simulated-shop`` (users of the synthetic shop), ``direct`` (drawn from known
             slopes, without a recommender), ``held-out-replay`` (a simulation in which held-out
-            sessions act as users) or ``files`` (your own log, in ``log_path``).
+            sessions act as users) or ``files`` (your own log, in ``log_path``, or in the tables of
+            ``compute.warehouse``).
         log_path: Folder of the log files when ``source`` is ``files``.
         columns: Column mapping of the log files; None if they follow the contract.
         files: Which log files have which table; None if their names say so.

@@ -23,6 +23,9 @@ _NO_LINE = 0
 _SHOWN = 200
 """Characters of a value that a message shows."""
 
+_USER_OF_URL = re.compile(r"://[^\s/@]+@")
+"""User and password of a URL, which messages do not show."""
+
 _KEY = re.compile(r"[a-z_]+(?:[.][a-z_0-9]+)+")
 
 _UNREAD = {"experiment": {"source": LogSource.HELD_OUT_REPLAY}}
@@ -181,6 +184,7 @@ def _explain(problem: Mapping[str, Any], lines: Mapping[Location, int]) -> str:
 
 
 def _shortened(text: str) -> str:
+    text = _USER_OF_URL.sub("://…@", text)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 

@@ -14,6 +14,7 @@ from models.training.configuration import TrainingConfig
 from pipeline.core.contracts import Metric, Segmentation
 from pipeline.core.errors import StudyError
 from pipeline.core.file_content import did_you_mean
+from pipeline.study.compute import ComputeConfig, check_log_place
 from pipeline.study.dataset import (
     NO_DATASET,
     DatasetConfig,
@@ -60,6 +61,7 @@ class Study:
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     experiment: ExperimentConfig = ExperimentConfig()
+    compute: ComputeConfig = ComputeConfig()
     serving: ServingConfig = ServingConfig()
     monitoring: MonitoringConfig = MonitoringConfig()
     simulator: SimulatorConfig = SimulatorConfig()
@@ -79,7 +81,7 @@ class Study:
         """
         checks = (
             ({"dataset", "experiment"}, self._check_dataset),
-            ({"experiment"}, self._check_log),
+            ({"experiment"}, lambda: check_log_place(self.experiment, self.compute)),
             ({"dataset", "experiment"}, self._check_shop),
             ({"experiment", "simulator"}, self._check_faults),
             ({"dataset", "sessions"}, self._check_preset),
@@ -117,24 +119,6 @@ class Study:
             msg = (
                 "sessions.preset = reference keeps duplicate events, but dataset.duplicates = "
                 "reject; set dataset.duplicates: keep"
-            )
-            raise StudyError(msg)
-
-    def _check_log(self) -> None:
-        """Raise if a key of the log contradicts ``experiment.source``."""
-        experiment, source = self.experiment, self.experiment.source
-        if (source is LogSource.FILES) != (experiment.log_path is not None):
-            msg = (
-                f"experiment.source = {source} and experiment.log_path = {experiment.log_path} are "
-                "inconsistent: set log_path if and only if the source is 'files'"
-            )
-            raise StudyError(msg)
-        external = {"columns": experiment.columns, "variants": experiment.variants}
-        given = [key for key, value in external.items() if value is not None]
-        if given and source is not LogSource.FILES:
-            msg = (
-                f"experiment.{given[0]} describes a log of your own, but experiment.source = "
-                f"{source}; set source: files and log_path"
             )
             raise StudyError(msg)
 

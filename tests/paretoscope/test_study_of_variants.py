@@ -1,12 +1,20 @@
 """A study of variants: its table of metrics, and the plan that was made from it."""
 
+import shutil
+
 import polars as pl
 import pytest
 import yaml
 
 import paretoscope as ps
-from pipeline.core.errors import DataError, StudyError
-from pipeline.study import PARAMS_FILE
+from pipeline.artifacts.storage import StudyPaths
+from pipeline.core.errors import DataError, MissingArtifact, StudyError
+from pipeline.doctor.artifacts import check_artifacts
+from pipeline.doctor.finding import Status
+from pipeline.experiment.warehouse.connection import URL_VARIABLE
+from pipeline.steps.log_validation import validate_log
+from pipeline.study import PARAMS_FILE, load_study
+from tests.pipeline.experiment.warehouse.tables import create_in_duckdb
 
 
 @pytest.mark.parametrize(
@@ -98,3 +106,56 @@ def test_variants_without_metrics_are_named_by_their_shares(two_variants_project
     assert ctr.lift == pytest.approx(rates["treatment"] / rates["control"] - 1)
     assert ctr.interval[0] < 1.0 < ctr.interval[1]  # about 2 and 4 of 10 impressions are clicked
     assert (ctr.group, ctr.control) == ("treatment", "control")
+
+
+@pytest.fixture
+def in_warehouse(two_variants, two_variants_project, monkeypatch):
+    """Moves the log of the project to a warehouse; returns its rows."""
+
+    def move():
+        rows = pl.read_csv(two_variants_project / "log" / "impressions.csv")
+        monkeypatch.setenv(URL_VARIABLE, create_in_duckdb(two_variants_project, rows))
+        warehouse = {"backend": "duckdb", "impressions": "shop.impressions"}
+        experiment = two_variants["experiment"] | {"log_path": None}
+        params = two_variants | {"experiment": experiment, "compute": {"warehouse": warehouse}}
+        (two_variants_project / PARAMS_FILE).write_text(yaml.safe_dump(params))
+        shutil.rmtree(two_variants_project / "log")
+        return rows
+
+    return move
+
+
+def test_the_kpis_of_a_log_in_a_warehouse(two_variants_project, in_warehouse):
+    rows = in_warehouse()
+    study = ps.open_study(two_variants_project)
+
+    study.run(until="group_kpis")
+
+    found = study.table("group_kpis").filter(kpi="ctr").select("group", "trials", "successes")
+    clicks = rows.group_by("group").agg(pl.len(), pl.col("clicked").sum())
+    assert sorted(found.rows()) == sorted(clicks.rows())
+    parameters = load_study(two_variants_project / PARAMS_FILE)
+    valid = validate_log(parameters, StudyPaths(two_variants_project, "two-variants"))
+    assert valid.kpis.equals(study.table("group_kpis"))
+    with pytest.raises(MissingArtifact, match="no row leaves it; query it there"):
+        study.table("experiment_log")
+
+
+@pytest.mark.slow
+def test_the_report_of_a_log_in_a_warehouse(two_variants_project, in_warehouse):
+    """It is that of files, but for errors over days: batches of users are others."""
+    ps.open_study(two_variants_project).run()
+    expected = ps.open_study(two_variants_project).report().document
+    in_warehouse()
+    study = ps.open_study(two_variants_project)
+
+    study.run()
+
+    report = study.report().document
+    parameters = load_study(two_variants_project / PARAMS_FILE)
+    paths = StudyPaths(two_variants_project, "two-variants")
+    assert {one.status for one in check_artifacts(parameters, paths)} == {Status.OK}
+    assert report.group_kpis == expected.group_kpis
+    assert report.ingestion.funnel == expected.ingestion.funnel
+    assert report.diagnostics.sample_ratio == expected.diagnostics.sample_ratio
+    assert [one.interval for one in report.lifts] == [one.interval for one in expected.lifts]

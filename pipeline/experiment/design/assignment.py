@@ -22,7 +22,7 @@ _CHUNK = 1 << 17
 
 def bucket_of(user: str, salt: str) -> int:
     """The bucket of a user, in 0 … 9,999; uniform over users and fixed for a salt."""
-    return _fnv1a(str(_fnv1a(salt + user))) % N_BUCKETS
+    return fnv1a(str(fnv1a(salt + user))) % N_BUCKETS
 
 
 def buckets_of(users: pl.Series, salt: str) -> NDArray[np.int64]:
@@ -32,7 +32,8 @@ def buckets_of(users: pl.Series, salt: str) -> NDArray[np.int64]:
     return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
 
 
-def _fnv1a(text: str) -> int:
+def fnv1a(text: str) -> int:
+    """FNV-1a of a text, in 32 bits."""
     value = _OFFSET_BASIS
     for character in text:
         value = ((value ^ ord(character)) * _PRIME) & _MASK
@@ -44,7 +45,7 @@ def _buckets(users: pl.Series, salt: str) -> NDArray[np.int64]:
     width = max(int(lengths.max()), 1)
     # numpy stores strings as code points, padded with zeros
     codes = np.array(users.to_list(), dtype=f"U{width}").view(np.uint32).reshape(-1, width)
-    value = np.full(len(users), _fnv1a(salt), dtype=np.uint32)
+    value = np.full(len(users), fnv1a(salt), dtype=np.uint32)
     for position in range(width):
         hashed = (value ^ codes[:, position]) * np.uint32(_PRIME)
         value = np.where(position < lengths, hashed, value)

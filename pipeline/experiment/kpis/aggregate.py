@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import ibis
 import polars as pl
@@ -11,6 +12,7 @@ from ibis.backends.duckdb import Backend
 from ibis.common.exceptions import IbisError
 
 from pipeline.experiment.design.external_variants import Plan
+from pipeline.experiment.kpis.contracts import BATCHES
 from pipeline.experiment.kpis.daily_kpis import daily_totals, returning_user_totals
 from pipeline.experiment.kpis.group_kpis import group_kpis
 from pipeline.experiment.kpis.pre_experiment import pre_period_sums, segment_kpis
@@ -35,21 +37,71 @@ class ExperimentAggregates:
 
 
 def aggregate(database: Path, plan: Plan) -> ExperimentAggregates:
-    """Aggregate an experiment's database; raises LogError if it cannot be read."""
+    """Aggregate an experiment's database; raises LogError if it cannot be read.
+
+    That of a log in a warehouse has no rows, but these tables.
+    """
     with open_tables(database) as connection:
+        if not has_rows(connection):
+            return _stored(connection)
         impressions = connection.table("impressions")
+        impressions = impressions.mutate(batch=_batch(impressions.user))
         users = connection.create_table("users", per_user_totals(impressions), temp=True)
-        counts = group_counts(users).to_polars()
-        preferences = {group.name: group.preference_id for group in plan.groups}
         zone = connection.table("log_settings").to_polars()["time_zone"][0]
-        covariates = connection.table("user_covariates")
-        return ExperimentAggregates(
-            group_kpis(counts, preferences),
-            daily_totals(impressions, users, zone),
-            returning_user_totals(impressions, users, zone),
-            pre_period_sums(users, covariates),
-            segment_kpis(users, covariates, preferences),
-        )
+        return sum_up(impressions, users, connection.table("user_covariates"), plan, zone)
+
+
+def sum_up(
+    impressions: ibis.Table, users: ibis.Table, covariates: ibis.Table, plan: Plan, time_zone: str
+) -> ExperimentAggregates:
+    """Compute the tables where the log is stored; only sums leave it.
+
+    Args:
+        impressions: As for :func:`pipeline.experiment.kpis.user_totals.per_user_totals`.
+        users: The result of that function, best materialised.
+        covariates: As for :func:`pipeline.experiment.kpis.pre_experiment.pre_period_sums`, with the
+            column segment.
+        plan: Plan of the experiment.
+        time_zone: Time zone of the days.
+    """
+    preferences = {group.name: group.preference_id for group in plan.groups}
+    return ExperimentAggregates(
+        group_kpis(group_counts(users).to_polars(), preferences),
+        daily_totals(impressions, users, time_zone),
+        returning_user_totals(impressions, users, time_zone),
+        pre_period_sums(users, covariates),
+        segment_kpis(users, covariates, preferences),
+    )
+
+
+def stored_name(table: str) -> str:
+    """Name of one of these tables in the database of a log whose rows are in a warehouse."""
+    return f"summed_{table}"
+
+
+def has_rows(connection: Backend) -> bool:
+    """Whether a database has the log's impressions; that of a log in a warehouse has its sums."""
+    return stored_name("group_kpis") not in _names(connection)
+
+
+def _names(connection: Backend) -> set[str]:
+    return {name for (name,) in connection.raw_sql("SHOW TABLES").fetchall()}
+
+
+def _stored(connection: Backend) -> ExperimentAggregates:
+    names = _names(connection)
+    tables: dict[str, Any] = {
+        field.name: connection.table(stored_name(field.name)).to_polars()
+        if stored_name(field.name) in names
+        else None
+        for field in fields(ExperimentAggregates)
+    }
+    return ExperimentAggregates(**tables)
+
+
+def _batch(user: Any) -> Any:
+    """The random batch of a user, by DuckDB's hash: read as a column, it is the same for every sum."""
+    return (user.hash() % BATCHES + BATCHES) % BATCHES
 
 
 @contextmanager

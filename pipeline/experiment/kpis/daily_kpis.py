@@ -9,9 +9,9 @@ from typing import Any
 import ibis
 import polars as pl
 
-from pipeline.experiment.kpis.contracts import BATCHES, DAILY_TOTALS, RETURNING_USER_TOTALS, TERMS
+from pipeline.experiment.kpis.contracts import DAILY_TOTALS, RETURNING_USER_TOTALS, TERMS
 from pipeline.experiment.kpis.local_days import local_day, offsets_of
-from pipeline.experiment.kpis.user_totals import log_totals
+from pipeline.experiment.kpis.user_totals import as_integer, exact_quotient, log_totals
 
 _MILLION = 1_000_000
 
@@ -19,17 +19,17 @@ _MILLION = 1_000_000
 def daily_totals(
     impressions: ibis.Table, users: ibis.Table, time_zone: str = "UTC"
 ) -> pl.DataFrame:
-    """One row per group, day and batch of users; the engine's hash function assigns the batches.
+    """One row per group, day and batch of users.
 
     ``users`` is the table of :func:`per_user_totals`; ``time_zone`` is that of the days.
     """
     offsets = _offsets(users, time_zone)
-    totals = impressions.group_by(
-        "group", day=local_day(impressions.ts, offsets), batch=_batch(impressions.user)
-    ).agg(**log_totals(impressions))
-    new = users.group_by(
-        "group", day=local_day(users.first_ts, offsets), batch=_batch(users.user)
-    ).agg(new_users=users.count().cast("int64"))
+    totals = impressions.group_by("group", "batch", day=local_day(impressions.ts, offsets)).agg(
+        **log_totals(impressions)
+    )
+    new = users.group_by("group", "batch", day=local_day(users.first_ts, offsets)).agg(
+        new_users=users.count().cast("int64")
+    )
     keys = ["group", "day", "batch"]
     table = totals.to_polars().join(new.to_polars(), on=keys, how="left")
     table = table.with_columns(
@@ -56,14 +56,14 @@ def returning_user_totals(
         y, later_y = _by_period(both_periods, successes)
         both = (m > 0) & (later_m > 0)
         # integers, whose sums do not depend on the order of the users
-        scaled = _scale(successes) * m * later_y // later_m.nullif(0)
+        scaled = exact_quotient(_scale(successes) * m * later_y, later_m.nullif(0))
         found |= {
-            f"{kpi}_users": both.cast("int64").sum(),
+            f"{kpi}_users": as_integer(both).sum(),
             f"{kpi}_trials": m.sum(where=both),
             f"{kpi}_first": y.sum(where=both),
             f"{kpi}_later": scaled.sum(where=both),
         }
-    wide = both_periods.group_by("group", batch=_batch(both_periods.user)).agg(
+    wide = both_periods.group_by("group", "batch").agg(
         **{name: total.cast("int64") for name, total in found.items()}
     )
     return RETURNING_USER_TOTALS.validate(_by_kpi(wide.to_polars()))
@@ -108,7 +108,3 @@ def _offsets(users: Any, time_zone: str) -> list[tuple[int, int]]:
     times = users.aggregate(first=users.first_ts.min(), last=users.last_ts.max()).to_polars()
     first, last = times.row(0)
     return offsets_of(time_zone, first, last) if first is not None else [(0, 0)]
-
-
-def _batch(user: Any) -> Any:
-    return (user.hash() % BATCHES + BATCHES) % BATCHES

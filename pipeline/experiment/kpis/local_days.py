@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import ibis
 
 from pipeline.core.contracts import DAY_MS
+from pipeline.experiment.kpis.user_totals import exact_quotient
 
 
 def local_day(ts: Any, offsets: list[tuple[int, int]]) -> Any:
@@ -23,7 +24,7 @@ def local_day(ts: Any, offsets: list[tuple[int, int]]) -> Any:
         if changes
         else last
     )
-    return ((ts + shift) // DAY_MS).cast("int32")
+    return exact_quotient(ts + shift, DAY_MS).cast("int32")
 
 
 def offsets_of(time_zone: str, first_ts: int, last_ts: int) -> list[tuple[int, int]]:

@@ -20,7 +20,7 @@ from pipeline.experiment.kpis.contracts import (
     TERMS,
 )
 from pipeline.experiment.kpis.group_kpis import group_kpis
-from pipeline.experiment.kpis.user_totals import group_counts, sum_of_products, total_of
+from pipeline.experiment.kpis.user_totals import as_integer, group_counts, sum_of_products, total_of
 from pipeline.experiment.log.log_files import PRE_PERIOD_COUNTS
 
 UNKNOWN_SEGMENT = "unknown"
@@ -62,7 +62,7 @@ def pre_period_sums(users: ibis.Table, covariates: Any) -> pl.DataFrame | None:
     kpis = [kpi for kpi, terms in TERMS.items() if set(terms) <= known | {"users"}]
     if "impressions" not in known or not kpis:
         return None
-    before = covariates.mutate(users=(covariates.impressions > 0).cast("int64"))
+    before = covariates.mutate(users=as_integer(covariates.impressions > 0))
     before = before.select("user", **{f"{name}_before": before[name] for name in COUNTS})
     joined: Any = users.left_join(before, "user")
     found: dict[str, Any] = {"n_users": joined.count()}

@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 _SCHEMA_VERSION = 10
 """Version of the database schema; databases of an older version are rebuilt."""
 
-_TABLES = """
+TABLES = """
 CREATE TABLE IF NOT EXISTS ingested_files (source VARCHAR PRIMARY KEY, "table" VARCHAR, md5 VARCHAR,
     fingerprint VARCHAR, rows BIGINT, columns VARCHAR);
 CREATE TABLE IF NOT EXISTS logged_impressions (impression VARCHAR, user VARCHAR, "group" VARCHAR,
@@ -122,9 +122,9 @@ def ingest(
     """
     rules = rules or LogRules()
     md5s = {file.source: file_md5(file) for file in files}
-    fingerprint = _fingerprint(plan, rules)
+    current = fingerprint(plan, rules)
     ingested = _ingested(database)
-    known = _known_files(ingested, md5s, fingerprint)
+    known = _known_files(ingested, md5s, current)
     if len(known) == len(files):
         check(database)
         return _read_only(database)
@@ -134,16 +134,16 @@ def ingest(
     with atomic_file(database) as fresh:
         if known:
             shutil.copyfile(database, fresh)
-        entries = {file: (md5s[file.source], fingerprint) for file in new}
+        entries = {file: (md5s[file.source], current) for file in new}
         result = _update(fresh, entries, plan, rules)
         check(fresh)
-    _write_ahead_log(database).unlink(missing_ok=True)  # of the database that was replaced
+    write_ahead_log(database).unlink(missing_ok=True)  # of the database that was replaced
     return result
 
 
 def _ingested(database: Path) -> list[tuple[str, str, str]]:
     """Source, md5 and fingerprint of the files of a database; none if it must be rebuilt."""
-    if not database.exists() or _write_ahead_log(database).exists():
+    if not database.exists() or write_ahead_log(database).exists():
         return []  # another program has written to it, and may have been killed
     try:
         with duckdb.connect(str(database), read_only=True) as connection:
@@ -154,7 +154,7 @@ def _ingested(database: Path) -> list[tuple[str, str, str]]:
         return []
 
 
-def _write_ahead_log(database: Path) -> Path:
+def write_ahead_log(database: Path) -> Path:
     """The file that DuckDB keeps for a database with unfinished writes; we leave none."""
     return database.with_name(f"{database.name}.wal")
 
@@ -167,7 +167,7 @@ def _update(
         duckdb.connect(str(database), config={"preserve_insertion_order": False}) as connection,
         TemporaryDirectory(prefix="paretoscope-", dir=database.parent) as scratch,
     ):
-        connection.execute(_TABLES)
+        connection.execute(TABLES)
         staging = Staging(connection, rules, Path(scratch))
         inserted = (insert_file(staging, file, plan, entry=entry) for file, entry in new.items())
         sum(track(inserted, len(new), "ingesting the log", unit="rows", size=int))
@@ -175,25 +175,31 @@ def _update(
             "CREATE OR REPLACE TABLE log_settings AS SELECT ? AS time_zone", [rules.time_zone]
         )
         _derive(connection, plan, rules)
-        result = _summary(connection, len(new))
+        result = summary(connection, len(new))
         oddities = find_oddities(connection)
     for oddity in oddities:
         _log.warning("%s", oddity)
-    if not result.impressions:
-        msg = f"no usable impression in {counted(result.files, 'file')}; {_reasons(result)}"
-        raise LogError(msg)
+    place = counted(result.files, "file")
+    check_usable(result, place, "experiment.log_path, experiment.name and experiment.columns")
     return result
 
 
-def _reasons(result: Ingestion) -> str:
+def check_usable(result: Ingestion, place: str, keys: str) -> None:
+    """Raise LogError if no row is usable; ``keys`` of the study are those to check."""
+    if not result.impressions:
+        msg = f"no usable impression in {place}; {_reasons(result, keys)}"
+        raise LogError(msg)
+
+
+def _reasons(result: Ingestion, keys: str) -> str:
     """Why no row is usable."""
     if not result.rejected:
-        return "they have no rows at all: check the export and experiment.log_path"
+        return f"there are no rows at all: check the export and {keys.partition(',')[0]}"
     listed = (
         f"{counted(rows, 'row')} rejected: {reason}{result.example_of(reason)}"
         for reason, rows in result.rejected.items()
     )
-    return f"{'; '.join(listed)}. Check experiment.log_path, experiment.name and experiment.columns"
+    return f"{'; '.join(listed)}. Check {keys}"
 
 
 def _derive(connection: duckdb.DuckDBPyConnection, plan: Plan, rules: LogRules) -> None:
@@ -245,10 +251,11 @@ def ingested_md5s(database: Path) -> dict[str, str]:
 
 def _read_only(database: Path) -> Ingestion:
     with open_database(database) as connection:
-        return _summary(connection, 0)
+        return summary(connection, 0)
 
 
-def _summary(connection: duckdb.DuckDBPyConnection, files_read: int) -> Ingestion:
+def summary(connection: duckdb.DuckDBPyConnection, files_read: int) -> Ingestion:
+    """The content of a database, after ``files_read`` files were read."""
     (impressions,) = connection.execute(
         "SELECT coalesce(sum(f.rows - coalesce(r.rows, 0)), 0)::BIGINT FROM ingested_files AS f "
         "LEFT JOIN (SELECT source, sum(rows) AS rows FROM rejected GROUP BY source) AS r "
@@ -270,6 +277,7 @@ def _summary(connection: duckdb.DuckDBPyConnection, files_read: int) -> Ingestio
     )
 
 
-def _fingerprint(plan: Plan, rules: LogRules) -> str:
+def fingerprint(plan: Plan, rules: LogRules) -> str:
+    """A hash of all that a database depends on besides the log."""
     text = json.dumps([_SCHEMA_VERSION, plan.as_dict(), asdict(rules)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

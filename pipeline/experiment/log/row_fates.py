@@ -21,11 +21,14 @@ from pipeline.experiment.log.reasons import LOST, OUTSIDE_GROUPS, UNKNOWN_GROUP,
 _UNKNOWN_GROUP_SHARE = 0.05
 _UNKNOWN_GROUP_ROWS = 10
 
-_CREATE = """
+FATES = """
 CREATE OR REPLACE TABLE row_fates ("table" VARCHAR, "group" VARCHAR, kind VARCHAR, reason VARCHAR,
     rows BIGINT);
 CREATE OR REPLACE TABLE loss_sums ("table" VARCHAR, "group" VARCHAR, users BIGINT, rows BIGINT,
     lost BIGINT, sum_nn HUGEINT, sum_nr HUGEINT, sum_rr HUGEINT);
+"""
+
+_LOST_ROWS = """
 CREATE OR REPLACE TEMP TABLE lost_rows AS
 SELECT "table", if(starts_with(reason, 'duplicate'), 'duplicate', 'invalid') AS kind, reason, impression, user, "group", rows FROM faulty_rows;
 """
@@ -173,7 +176,7 @@ def write_row_fates(connection: duckdb.DuckDBPyConnection, plan: Plan, *, by_eve
     """Write the tables ``row_fates``, ``loss_sums`` and ``group_outcomes``, after the view ``impressions``."""
     connection.execute(_OUTCOMES)
     events = (LogTable.CLICKS, LogTable.ORDERS) if by_events else ()
-    connection.execute(_CREATE)
+    connection.execute(FATES + _LOST_ROWS)
     for table in events:
         connection.execute(_LOST_EVENTS.format(table=table))
     _resolve_groups(connection, plan)

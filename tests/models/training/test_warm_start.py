@@ -70,7 +70,9 @@ def carried(last, fresh=None):
     saved = read_state(file)
     fresh = {**saved.weights, TABLE: torch.full((ITEMS, 8), 9.0)} if fresh is None else fresh
     start = WarmStart(file=file, items=AFTER)
-    return saved, carry_over(saved, start, saved.lineage, fresh, config, SECOND)
+    return saved, carry_over(
+        saved, start, lineage=saved.lineage, fresh=fresh, config=config, tokens=SECOND
+    )
 
 
 def test_known_items_keep_their_rows_and_new_ones_begin_beside_those_clicked_next_to_them(last):

@@ -14,6 +14,7 @@ from pipeline.core.contracts import Kpi
 from pipeline.core.errors import StudyError
 from pipeline.study import PAPER_HYPOTHESES, Hypothesis, Study, load_study, parse_study
 
+WAREHOUSE = {"backend": "duckdb", "impressions": "shop.impressions"}
 SECTIONS = {name: kind for name, kind in get_type_hints(Study).items() if name != "rollout"}
 """All but the one that may be null, which has tests of its own."""
 
@@ -336,6 +337,26 @@ def test_a_wrong_hypothesis_is_named_with_what_is_accepted(values, field, value,
         ({"experiment.groups": 12}, ["experiment.groups = 12", "evaluation.preferences = 11"]),
         ({"experiment.source": "files"}, ["experiment.source = files", "log_path = None"]),
         ({"experiment.log_path": "logs"}, ["source = simulated-shop", "log_path = logs"]),
+        (
+            {"compute.warehouse": WAREHOUSE},
+            ["compute.warehouse has a log", "source = simulated-shop"],
+        ),
+        (
+            {
+                "compute.warehouse": WAREHOUSE,
+                "experiment.source": "files",
+                "experiment.log_path": "x",
+            },
+            ["experiment.log_path describes log files, but compute.warehouse is set"],
+        ),
+        (
+            {"compute.warehouse": WAREHOUSE | {"backend": "polars"}},
+            ["compute.warehouse.backend = 'polars': expected one of 'duckdb', 'postgres'"],
+        ),
+        (
+            {"compute.warehouse": WAREHOUSE | {"url": "postgres://u:p@h/d"}},
+            ["compute.warehouse.url = 'postgres://…@h/d': unknown key"],
+        ),
         ({"experiment.columns": {}}, ["experiment.columns", "source = simulated-shop"]),
         ({"experiment.variants": "v.csv"}, ["experiment.variants", "source = simulated-shop"]),
         (

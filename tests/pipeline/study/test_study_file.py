@@ -53,7 +53,7 @@ def test_an_override_adds_a_section_that_the_file_leaves_out(tmp_path):
         ("trainings.epochs", 1, "override 'trainings.epochs': no section 'trainings'"),
         ("study.name.first", 1, "override 'study.name.first': no section 'study.name'"),
         ("regression.hypotheses.0.id", "H9", "no section 'regression.hypotheses.0'"),
-        ("epochs", 1, "epochs = 1: unknown key; accepted are ['dataset', "),
+        ("epochs", 1, "epochs = 1: unknown key; accepted are ['compute', 'dataset', "),
         ("", 1, " = 1: unknown key"),
         ("training.", 1, "training. = 1: unknown key"),
     ],

@@ -51,6 +51,11 @@ def deduplicate_users(connection: duckdb.DuckDBPyConnection) -> None:
     (segments,) = connection.execute(
         "SELECT count(DISTINCT segment) FROM user_covariates"
     ).fetchone() or (0,)
+    check_segments(segments)
+
+
+def check_segments(segments: int) -> None:
+    """Raise LogError if there are too many segments."""
     if segments > MAX_SEGMENTS:
         msg = (
             f"the files of users have {segments:,} segments, expected at most {MAX_SEGMENTS}, as one "

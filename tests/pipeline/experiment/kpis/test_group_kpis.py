@@ -11,7 +11,8 @@ from polars.testing import assert_frame_equal
 
 from pipeline.core.contracts import DAY_MS, IMPRESSIONS, Kpi
 from pipeline.experiment.kpis.aggregate import aggregate
-from pipeline.experiment.kpis.daily_kpis import BATCHES, daily_totals, returning_user_totals
+from pipeline.experiment.kpis.contracts import BATCHES
+from pipeline.experiment.kpis.daily_kpis import daily_totals, returning_user_totals
 from pipeline.experiment.kpis.group_kpis import group_kpis
 from pipeline.experiment.kpis.user_totals import group_counts, per_user_totals
 from tests.pipeline.experiment.logs import (
@@ -244,7 +245,7 @@ def test_returning_users_have_equal_weight_on_their_first_day_and_after_it(fortn
 def test_another_engine_gives_equal_counts(fortnight, engine):
     database, frame = fortnight
     sums = aggregate(database, PLAN)
-    rows = frame.with_columns(revenue=pl.lit(None, pl.Int64)).to_arrow()
+    rows = frame.with_columns(revenue=pl.lit(None, pl.Int64), batch=pl.lit(0, pl.Int64)).to_arrow()
     impressions = getattr(ibis, engine).connect().create_table("impressions", rows)
     users = per_user_totals(impressions)
     preferences = {group.name: group.preference_id for group in PLAN.groups}

@@ -54,7 +54,7 @@ def refusal(folder):
         ("a.json", '[{"user": "a"},', "its array does not end, so the file is truncated"),
         ("a.json", '[{"user": "a"}, {"user" 1}]', "it is not a JSON array: Expecting"),
         ("a.zip", b"PK\x03\x04", "if that is CSV, rename it to a.csv.zip"),
-        ("a.csv", text(ROWS).splitlines()[0], "they have no rows at all: check the export"),
+        ("a.csv", text(ROWS).splitlines()[0], "there are no rows at all: check the export"),
     ],
 )  # fmt: skip
 def test_a_file_that_cannot_be_read_says_where_and_why(tmp_path, name, content, says):

@@ -131,7 +131,7 @@ def test_another_engine_gives_equal_sums(tmp_path):
     expected = aggregate(database, PLAN)
     engine = ibis.sqlite.connect()
     rows = pl.DataFrame(IMPRESSION_ROWS, schema=IMPRESSIONS.columns).with_columns(
-        revenue=pl.lit(None, pl.Int64)
+        revenue=pl.lit(None, pl.Int64), batch=pl.lit(0, pl.Int64)
     )
     users = per_user_totals(engine.create_table("impressions", rows.to_arrow()))
     unknown = {name: pl.lit(None, pl.Int64) for name in ("orders", "units", "revenue")}

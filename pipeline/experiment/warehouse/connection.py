@@ -1,0 +1,125 @@
+"""The connection to a warehouse; its errors as one line, without its address."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import ibis
+from ibis.backends import BaseBackend
+from ibis.common.exceptions import IbisError, TableNotFound
+
+from pipeline.core.errors import LogError, ParetoscopeError
+from pipeline.study.compute import WarehouseBackend, WarehouseConfig
+
+URL_VARIABLE = "PARETOSCOPE_WAREHOUSE_URL"
+
+_SCHEMES = {"postgresql": WarehouseBackend.POSTGRES.value}
+_EXAMPLES = {
+    WarehouseBackend.DUCKDB: "duckdb:///srv/shop.duckdb",
+    WarehouseBackend.POSTGRES: "postgres://USER:PASSWORD@HOST:5432/DATABASE",
+}
+_CONNECT_SECONDS = 30
+
+
+@contextmanager
+def open_warehouse(config: WarehouseConfig) -> Iterator[BaseBackend]:
+    """A connection that is closed at the end.
+
+    Raises:
+        LogError: if there is no address, it cannot be reached, or a query fails.
+    """
+    url = _address(config)
+    with warehouse_errors(config, url):
+        connection = _connect(config, url)
+        try:
+            yield connection
+        finally:
+            connection.disconnect()
+
+
+def find_table(connection: BaseBackend, name: str, key: str) -> Any:
+    """A table by its name in the study; raises LogError if there is none.
+
+    ``key`` is that of the study, for the message.
+    """
+    *database, table = name.split(".")
+    place: Any = database[0] if len(database) == 1 else tuple(database) or None
+    try:
+        return connection.table(table, database=place)
+    except TableNotFound as error:
+        msg = (
+            f"the warehouse has no table {name}, or this user may not read it; set {key} to its name, such as "
+            "schema.table"
+        )
+        raise LogError(msg) from error
+
+
+def _address(config: WarehouseConfig) -> str:
+    url = os.environ.get(URL_VARIABLE, "")
+    scheme = url.partition(":")[0]
+    if _SCHEMES.get(scheme, scheme) != config.backend:
+        example = _EXAMPLES.get(config.backend, f"{config.backend}://…")
+        found = f"is of {scheme!r}" if "://" in url else "is not set" if not url else "is not a URL"
+        msg = (
+            f"{URL_VARIABLE} {found}, but compute.warehouse.backend = {config.backend}; expected an address such "
+            f"as {example}: export {URL_VARIABLE}={example}"
+        )
+        raise LogError(msg)
+    return url
+
+
+def _connect(config: WarehouseConfig, url: str) -> BaseBackend:
+    options: dict[str, Any] = {}
+    match config.backend:
+        case WarehouseBackend.DUCKDB:
+            options = {"read_only": True}
+        case WarehouseBackend.POSTGRES:
+            options = {"connect_timeout": _CONNECT_SECONDS}
+        case _:
+            pass
+    try:
+        return ibis.connect(url, **options)
+    except ImportError as error:
+        extra = (
+            "paretoscope[postgres]"
+            if config.backend == "postgres"
+            else f"ibis-framework[{config.backend}]"
+        )
+        msg = f"the driver of {config.backend} is not installed: pip install '{extra}'"
+        raise LogError(msg) from error
+
+
+@contextmanager
+def warehouse_errors(config: WarehouseConfig, url: str) -> Iterator[None]:
+    """Convert errors of an engine or its driver to LogError."""
+    try:
+        yield
+    except ParetoscopeError:
+        raise
+    except Exception as error:
+        if not _is_of_engine(error):
+            raise
+        line = _without_secrets(str(error).strip().partition("\n")[0], url)
+        msg = (
+            f"the warehouse ({config.backend}) refuses: {line}. Check {URL_VARIABLE} and compute.warehouse; if a "
+            "number is out of range, a sum exceeds 64 bits: check the largest revenue and units of the log"
+        )
+        raise LogError(msg) from None  # the driver's traceback may have the address
+
+
+def _is_of_engine(error: Exception) -> bool:
+    """Whether an exception is of Ibis, of Arrow or of a driver, whose classes are not known before."""
+    modules = {one.__module__.partition(".")[0] for one in type(error).__mro__}
+    return isinstance(error, IbisError | OSError) or bool(
+        modules - {"builtins", "pipeline", "models"}
+    )
+
+
+def _without_secrets(text: str, url: str) -> str:
+    password = urlsplit(url).password
+    for secret in (url, password, unquote(password or "")):
+        if secret:
+            text = text.replace(secret, "…")
+    return text
