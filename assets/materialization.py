@@ -18,7 +18,7 @@ from assets.resources import StudyResource
 from pipeline.artifacts.project import StudyFile
 from pipeline.core.asset_graph import rematerialize_command
 from pipeline.core.errors import USER_ERRORS, MissingArtifact, TooLittleDataError
-from pipeline.experiment.log.reading.shown_lists import NoListsError
+from pipeline.experiment.log.reading.shown_lists import UnpairableListsError
 from pipeline.quality.runner import BrokenRulesError
 from pipeline.steps.result import LazyFigure, Markdown, StepResult
 from pipeline.steps.rollout_gates.plan import NoRolloutError
@@ -109,16 +109,16 @@ def run_asset(
 ) -> Iterator[dg.MaterializeResult]:
     """Run a step on the study, and yield what Dagster records of it.
 
-    A log without lists (an A/B test has none of its other variants) or with too few clicks for them, and a
-    study without a rollout, skip the assets that need them with a warning: the report does not, and a
-    selection such as ``experiment_log*`` has both.
+    A log whose lists are absent (an A/B test has none of its other variants) or not the model's alone (rules
+    change them), or with too few clicks for them, and a study without a rollout, skip the assets that need
+    them with a warning: the report does not, and a selection such as ``experiment_log*`` has both.
     """
     with translate_errors(context, study.file):
         parameters, paths = study.load()
         timer = AssetTimer(context, asset_name(context.asset_key), parameters, paths)
         try:
             result = step(parameters, paths)
-        except (NoListsError, TooLittleDataError, NoRolloutError) as error:
+        except (UnpairableListsError, TooLittleDataError, NoRolloutError) as error:
             context.log.warning("skipped: %s", study.file.adapt(str(error)))
             return
         yield materialize_result(result, parameters, study.file, timing=timer.stop())

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from logs import otto_like
 from machine import CORES, described, run_alone, use_two_cores
-from serving import measured, write_study
+from serving import warm_server, write_study
 
 from models.network.configuration import ModelConfig
 from models.network.model import build_model
@@ -165,8 +165,8 @@ def serve_lists() -> float:
     """The 90th percentile of the latency of lists, in milliseconds, at a steady rate."""
     with tempfile.TemporaryDirectory() as folder:
         write_study(Path(folder), ITEMS)
-        rates = (REQUESTS_PER_SECOND,)
-        (found,) = measured(Path(folder), "/recommend", rates, SERVING_SECONDS)
+        with warm_server(Path(folder), "/recommend", SERVING_SECONDS) as measure:
+            found = measure(REQUESTS_PER_SECOND)
     if found["errors"]:
         msg = f"{found['errors']} requests failed"
         raise RuntimeError(msg)

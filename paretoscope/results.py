@@ -17,8 +17,8 @@ from pipeline.inference.power.plan_experiment import PlannedExperiment
 from pipeline.reporting.comparison.build import Comparison as ComparisonDocument
 from pipeline.reporting.figures.charts import fronts_figure, hypothesis_panels
 from pipeline.reporting.render import write_comparison
-from pipeline.results.document import Findings
 from pipeline.results.document import Report as ReportDocument
+from pipeline.results.findings import Findings
 from pipeline.results.hypothesis import HypothesisResult
 from pipeline.results.pooled import MetaAnalysis as MetaAnalysisDocument
 from pipeline.results.pooled import PooledHypothesis

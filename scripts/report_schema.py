@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from pipeline.results.serialization import report_schema
+from pipeline.results.stored import report_schema
 
 SCHEMA = Path(__file__).parents[1] / "docs" / "report.schema.json"
 

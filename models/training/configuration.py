@@ -63,6 +63,8 @@ class TrainingConfig:
         regulariser_weight: λ of Eq. 1.
         preference_sampling: Whether preferences are drawn per session or per batch.
         epochs: Passes over the training sessions; the best one on validation is kept.
+        warm_start_epochs: Passes of a run that continues from the study's last finished model; None
+            trains every model from scratch, for ``epochs``.
         patience: Epochs without a better front after which training stops; None for no limit.
         hypervolume_of: The space of the validation front.
         validation_preferences: Validation preferences along an edge of the simplex.
@@ -92,6 +94,7 @@ class TrainingConfig:
     regulariser_weight: Annotated[float, Interval(ge=0, le=1e6)] = 0.2
     preference_sampling: PreferenceSampling = PreferenceSampling.SESSION
     epochs: Annotated[int, Interval(gt=0, le=10_000)] = 8
+    warm_start_epochs: Annotated[int, Interval(gt=0, le=10_000)] | None = None
     patience: Annotated[int, Interval(gt=0, le=10_000)] | None = None
     hypervolume_of: HypervolumeOf = HypervolumeOf.LOSSES
     validation_preferences: Annotated[int, Interval(ge=2, le=101)] = 5

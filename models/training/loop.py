@@ -3,6 +3,8 @@
 import logging
 import math
 import time
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -28,18 +30,20 @@ from models.training.optimizers import (
     restore_optimizers,
     set_learning_rate,
 )
-from models.training.result import CurvePoint, TrainedModel
+from models.training.result import TrainedModel
 from models.training.seeds import SeedPurpose, derived_seed, generator_for
 from models.training.state import (
-    BestEpoch,
+    Lineage,
     Progress,
     SavedState,
     load_state,
+    read_state,
     run_fingerprint,
     save_state,
 )
 from models.training.step import BatchLoss, TrainStep
 from models.training.validation import Validation, Validator
+from models.training.warm_start import WarmStart, carry_over
 
 _LOG = logging.getLogger(__name__)
 
@@ -54,6 +58,7 @@ def train(  # noqa: PLR0913 - data and configuration
     seed: int,
     item_values: NDArray | None = None,
     state_file: Path | None = None,
+    warm_start: WarmStart | None = None,
 ) -> TrainedModel:
     """Train on ``tokens`` and keep the epoch whose validation front has the largest hypervolume.
 
@@ -71,13 +76,18 @@ def train(  # noqa: PLR0913 - data and configuration
         item_values: Value of each item, such as its price over the mean price; for ``revenue``.
         state_file: File of the run's state until it is done; a run with the same fingerprint
             resumes from it.
+        warm_start: The last run's finished state, from which this one continues. If that is of this
+            very run, there is nothing left to train.
 
     Raises:
-        ModelError: before any step, if a split is empty, or configuration, device and data are
-            incompatible.
+        ModelError: before any step, if a split is empty, or configuration, device, data and the
+            last run are incompatible.
         TrainingDiverged: if the loss is not finite.
     """
-    _check(tokens, validation)
+    for part, name in ((tokens, "training"), (validation, "validation")):
+        if not part.n_sessions:
+            msg = f"there are no {name} sessions"
+            raise ModelError(msg)
     with (
         distributed_context(config.device) as processes,
         deterministic(config.threads, processes.device),
@@ -85,6 +95,7 @@ def train(  # noqa: PLR0913 - data and configuration
         run = _Run(
             tokens, validation, model_config, config, processes,
             n_items=n_items, seed=seed, item_values=item_values, state_file=state_file,
+            warm_start=warm_start,
         )  # fmt: skip
         return run.fit()
 
@@ -104,6 +115,7 @@ class _Run:
         seed: int,
         item_values: NDArray | None,
         state_file: Path | None,
+        warm_start: WarmStart | None,
     ) -> None:
         self.tokens = tokens
         self.config = config
@@ -131,23 +143,41 @@ class _Run:
         self.train_step = TrainStep(loss, config, self.optimizers, processes)
         self.validator = Validator(validation, config, self.objectives, self.sampler, seed=seed)
         self.batches_per_epoch = math.ceil(tokens.n_sessions / config.batch_size)
-        self.fingerprint = run_fingerprint(
-            model_config,
-            config,
-            n_items=n_items,
-            seed=seed,
-            data=(tokens, validation),
-            item_values=item_values,
-        )
         self.progress = Progress(
             loss_sums_O=torch.zeros(len(config.objectives), dtype=torch.float64)
         )
+        last = read_state(warm_start.file) if warm_start and warm_start.file.exists() else None
+        self.lineage = Lineage(
+            source=last and last.digest, items=warm_start and warm_start.items,
+            model=asdict(model_config), losses=config.losses,
+        )  # fmt: skip
+        fingerprint = partial(
+            run_fingerprint, model_config, config, n_items=n_items, seed=seed,
+            data=(tokens, validation), item_values=item_values,
+        )  # fmt: skip
+        self.fingerprint = fingerprint(self.lineage)
         if state_file is not None and (saved := load_state(state_file, self.fingerprint)):
             self._resume(saved)
+        elif last and warm_start:
+            same = replace(self.lineage, source=last.lineage.source)
+            if last.fingerprint == fingerprint(same):  # the last run is this one
+                self.lineage, self.fingerprint = same, last.fingerprint
+                self._resume(last)
+            else:
+                fresh = self.model.state_dict()
+                initial = carry_over(last, warm_start, self.lineage, fresh, config, tokens)
+                self.model.load_state_dict(initial.weights)
+                restore_optimizers(self.optimizers, initial.optimizers)
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training sessions."""
+        is_warm = self.lineage.source is not None and self.config.warm_start_epochs
+        return is_warm or self.config.epochs
 
     def fit(self) -> TrainedModel:
         progress = self.progress
-        while progress.epoch <= self.config.epochs and not self._is_stale():
+        while progress.epoch <= self.epochs and not progress.is_stale(self.config.patience):
             started, before = time.perf_counter(), progress.positions
             train_O = self._train_epoch()
             rate = (progress.positions - before) / (time.perf_counter() - started)
@@ -165,15 +195,6 @@ class _Run:
             reference=tuple(self.objectives.reference_O.tolist()),
         )
 
-    def _is_stale(self) -> bool:
-        """Whether the front has not improved for ``patience`` epochs."""
-        patience, best = self.config.patience, self.progress.best
-        return (
-            patience is not None
-            and best is not None
-            and self.progress.epoch - 1 - best.epoch >= patience
-        )
-
     def _train_epoch(self) -> Tensor:
         """Train the rest of the epoch; returns the mean unscaled losses of the whole epoch."""
         progress, epoch = self.progress, self.progress.epoch
@@ -188,7 +209,7 @@ class _Run:
         for batch in track(
             batches,
             self.batches_per_epoch,
-            f"epoch {epoch} of {self.config.epochs}",
+            f"epoch {epoch} of {self.epochs}",
             unit="clicks",
             size=lambda batch: int(batch.real_BT.sum()),
             done=progress.step,
@@ -202,7 +223,7 @@ class _Run:
         progress, config = self.progress, self.config
         epoch, step = progress.epoch, progress.step
         done = (epoch - 1) * self.batches_per_epoch + step
-        steps = config.epochs * self.batches_per_epoch
+        steps = self.epochs * self.batches_per_epoch
         share = learning_rate_share(done, steps, config.warmup_ratio)
         set_learning_rate(self.optimizers, config.learning_rate * share)
         generator = generator_for(self.seed, SeedPurpose.STEP, epoch, step)
@@ -244,22 +265,8 @@ class _Run:
 
     def _close_epoch(self, train_O: Tensor, validation: Validation) -> None:
         """Keep the epoch if it is the best, and start the next one."""
-        progress = self.progress
-        for split, losses_O in (("train", train_O), ("validation", validation.losses_O)):
-            pairs = zip(self.objectives.names, losses_O.tolist(), strict=True)
-            progress.curves += [CurvePoint(progress.epoch, split, name, x) for name, x in pairs]
-        hypervolume = validation.front.hypervolume
-        progress.curves.append(CurvePoint(progress.epoch, "validation", "hypervolume", hypervolume))
-        found = BestEpoch(
-            epoch=progress.epoch,
-            front=validation.front,
-            scalarised=validation.scalarised,
-            weights={name: one.detach().clone() for name, one in self.model.state_dict().items()},
-        )
-        if found.is_better_than(progress.best):
-            progress.best = found
-        progress.epoch, progress.step, progress.positions = progress.epoch + 1, 0, 0
-        progress.loss_sums_O = torch.zeros_like(progress.loss_sums_O)
+        weights = {name: one.detach().clone() for name, one in self.model.state_dict().items()}
+        self.progress.close_epoch(train_O, validation, self.objectives.names, weights)
         self._save()
 
     def _save(self) -> None:
@@ -269,6 +276,7 @@ class _Run:
             self.state_file,
             self.fingerprint,
             self.progress,
+            lineage=self.lineage,
             weights=dict(self.model.state_dict()),
             optimizers=optimizer_tensors(self.optimizers),
             scaler=self.train_step.scaler_state(),
@@ -282,7 +290,7 @@ class _Run:
         _LOG.info("resumed in epoch %d, step %d", saved.progress.epoch, saved.progress.step)
 
     def _log(self, train_O: Tensor, validation: Validation, rate: float, seconds: float) -> None:
-        epoch, of = self.progress.epoch, self.config.epochs
+        epoch, of = self.progress.epoch, self.epochs
         train, held_out = (
             " / ".join(f"{loss:.4f}" for loss in losses_O.tolist())
             for losses_O in (train_O, validation.losses_O)
@@ -290,10 +298,3 @@ class _Run:
         volume = f"hypervolume {validation.front.hypervolume:.4f}"
         pace = f"{rate:.0f} clicks/s, {readable_duration((of - epoch) * seconds)} left"
         _LOG.info(f"epoch {epoch} of {of}: train {train}, validation {held_out}, {volume}, {pace}")
-
-
-def _check(tokens: SessionTokens, validation: SessionTokens) -> None:
-    for part, name in ((tokens, "training"), (validation, "validation")):
-        if not part.n_sessions:
-            msg = f"there are no {name} sessions"
-            raise ModelError(msg)

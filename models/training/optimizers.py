@@ -26,6 +26,11 @@ def build_optimizers(model: ConditionedSessionModel, config: TrainingConfig) -> 
     return optimizers
 
 
+def table_state(config: TrainingConfig) -> str:
+    """The prefix of the item table's names in :func:`optimizer_tensors`: it is the first parameter."""
+    return "1.0." if config.sparse_items else "0.0."
+
+
 def set_learning_rate(optimizers: Optimizers, rate: float) -> None:
     """Set the learning rate of all parameter groups."""
     for optimizer in optimizers:

@@ -1,19 +1,14 @@
-"""What commands share: the study they are about, and their output."""
+"""What commands share: the study they are about."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from json import dumps
 from typing import Any
-
-from rich.console import Console
 
 from pipeline.artifacts.project import StudyFile, choose_study
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.cli.choice import current_choice
 from pipeline.core.errors import ParetoscopeError
 from pipeline.study import SECTIONS, Study
-
-_PLAIN: Any = {"soft_wrap": True, "highlight": False, "markup": False, "emoji": False}
 
 
 def study_file() -> StudyFile:
@@ -42,21 +37,3 @@ def adapted(message: str) -> str:
     with suppress(ParetoscopeError):
         return study_file().adapt(message)
     return message
-
-
-def echo(line: str) -> None:
-    """Print one line of the result to stdout."""
-    Console(**_PLAIN).print(line)
-
-
-def echo_progress(line: str) -> None:
-    """Print one line on the state of the work to stderr."""
-    Console(stderr=True, **_PLAIN).print(line)
-
-
-def print_result(value: Any, lines: Iterable[str], *, json: bool) -> int:
-    """Print the result to stdout, as JSON or in lines; returns the exit code 0."""
-    text = dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    for line in [text] if json else lines:
-        echo(line)
-    return 0

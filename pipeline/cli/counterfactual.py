@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline.cli.context import open_project, print_result
+from pipeline.cli.context import open_project
+from pipeline.cli.output import print_result
 from pipeline.core.errors import StudyError
 from pipeline.counterfactual.bandit.read_log import LogColumns
 from pipeline.reporting.text.counterfactual import policy_value_lines

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.artifacts.raw_data import dataset_path, raw_data_errors
-from pipeline.cli.context import open_project, print_result
+from pipeline.cli.context import open_project
 from pipeline.cli.dispatch import print_error
+from pipeline.cli.output import print_result
 from pipeline.core.labels import counted
 from pipeline.datasets.dry_run import DataInspection, inspect_data
 from pipeline.datasets.raw_rows import FIELDS

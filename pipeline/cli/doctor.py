@@ -3,7 +3,8 @@
 from collections import Counter
 from dataclasses import asdict, replace
 
-from pipeline.cli.context import adapted, print_result, study_file
+from pipeline.cli.context import adapted, study_file
+from pipeline.cli.output import print_result
 from pipeline.doctor.finding import Status
 from pipeline.doctor.run import run_checks
 

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.artifacts.storage import DATABASE
-from pipeline.cli.context import open_project, print_result
+from pipeline.cli.context import open_project
+from pipeline.cli.output import print_result
 from pipeline.core.contracts import Kpi
 from pipeline.core.labels import counted
 from pipeline.experiment.design.traffic_plan import read_plan
@@ -21,7 +22,8 @@ from pipeline.reporting.text.power_summary import plan_lines
 from pipeline.reporting.text.progress import progress_lines
 from pipeline.results.diagnostics import LostOutcomes
 from pipeline.results.power import POWER
-from pipeline.results.serialization import read_estimates, read_power, to_dict
+from pipeline.results.serialization import to_dict
+from pipeline.results.stored import read_estimates, read_power
 from pipeline.study import SERVING_KEY
 from pipeline.synthetic.generate_log import generate_log
 

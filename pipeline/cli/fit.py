@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from pipeline.cli.context import print_result
+from pipeline.cli.output import print_result
 from pipeline.inference.counts.columns import CountsOptions
 from pipeline.inference.counts.counts_table import read_counts
-from pipeline.results.document import Findings
+from pipeline.results.findings import Findings
 from pipeline.results.serialization import to_dict
 from pipeline.study import AdviceConfig, XReference
 
@@ -32,7 +32,7 @@ def fit(  # noqa: PLR0913 - the options of the command
         one_trial_per_user=one_trial_per_user,
         error_correlation=error_correlation,
     )
-    table = read_counts(counts, options)  # a refusal does not wait for statsmodels
+    table = read_counts(counts, options)  # a refusal does not wait for the inference
     from pipeline.inference.hypotheses.from_counts import fit_counts, parse_hypothesis  # noqa: PLC0415
     from pipeline.reporting.text.findings import findings_lines  # noqa: PLC0415
 

@@ -5,7 +5,8 @@ from contextlib import nullcontext
 
 from models.training.distributed import is_first_process
 from pipeline.artifacts.lock import study_lock
-from pipeline.cli.context import adapted, open_project, print_result
+from pipeline.cli.context import adapted, open_project
+from pipeline.cli.output import print_result
 from pipeline.core.asset_graph import rematerialize_command
 from pipeline.evaluation.score_files import score_shard
 from pipeline.steps.model import fit_model

@@ -6,7 +6,8 @@ import threading
 import time
 from typing import Any
 
-from pipeline.cli.context import open_project, print_result
+from pipeline.cli.context import open_project
+from pipeline.cli.output import print_result
 from pipeline.core.labels import counted
 from pipeline.monitoring.monitor import Look, open_monitor, run
 from pipeline.monitoring.status import status_dict

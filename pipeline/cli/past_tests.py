@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.cli.context import print_result
+from pipeline.cli.output import print_result
 from pipeline.core.errors import DataError
 from pipeline.inference.past_tests.columns import PastTestsOptions
 from pipeline.inference.past_tests.ranked_proxies import ProxyOptions

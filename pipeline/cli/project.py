@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pipeline.artifacts.project import DEFINITIONS, MODULE_VARIABLE, PARAMS_VARIABLE
 from pipeline.artifacts.provenance import git
-from pipeline.cli.context import print_result, study_file
+from pipeline.cli.context import study_file
+from pipeline.cli.output import print_result
 from pipeline.cli.study import environment
 from pipeline.core.errors import StudyError
 from pipeline.scaffold.init import add_study, create_project

@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.prompt import Confirm, Prompt
 
 from pipeline.cli import data, experiment, main
-from pipeline.cli.context import echo, open_project
+from pipeline.cli.context import open_project
+from pipeline.cli.output import echo
 from pipeline.cli.study import study as run_study
 from pipeline.core.errors import StudyError
 from pipeline.core.local_paths import local_path

@@ -9,7 +9,8 @@ from typing import Any
 from pipeline.artifacts import reference
 from pipeline.artifacts.project_root import find_project_root
 from pipeline.artifacts.storage import REPORT
-from pipeline.cli.context import open_project, print_result
+from pipeline.cli.context import open_project
+from pipeline.cli.output import print_result
 from pipeline.core.errors import StudyError
 from pipeline.core.labels import counted
 from pipeline.reporting.comparison.build import build_comparison

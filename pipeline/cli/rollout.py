@@ -6,7 +6,8 @@ import socket
 from datetime import UTC, datetime
 
 from pipeline.artifacts.storage import StudyPaths
-from pipeline.cli.context import open_project, print_result, study_file
+from pipeline.cli.context import open_project, study_file
+from pipeline.cli.output import print_result
 from pipeline.core.errors import StudyError
 from pipeline.rollout import operations
 from pipeline.rollout.events import Actor, event_dict

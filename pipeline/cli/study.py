@@ -25,8 +25,9 @@ from pipeline.artifacts.project import (
 )
 from pipeline.artifacts.storage import REPORT, StudyPaths
 from pipeline.cli import INTERRUPTED
-from pipeline.cli.context import echo_progress, print_result, study_file
+from pipeline.cli.context import study_file
 from pipeline.cli.dispatch import print_error
+from pipeline.cli.output import echo_progress, print_result
 from pipeline.core.asset_graph import (
     ASSET_GRAPH,
     EVERYTHING,

@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pipeline.core.errors import LogError
 from pipeline.counterfactual.weighted_log import Flags, Ints
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.experiment.log.log_files import model_version
+from pipeline.experiment.log.reading.shown_lists import UnpairableListsError
 from pipeline.recommender.recommender import Recommender
 
 LEAST_EQUAL = 0.99
@@ -23,7 +23,7 @@ def check_model(shown: pl.DataFrame, plan: TrafficPlan) -> None:
     """Check that all lists are those of the plan's model.
 
     Raises:
-        LogError: naming another model.
+        UnpairableListsError: naming another model.
     """
     expected = plan.model and model_version(plan.model)
     others = [name for name in shown["model"].unique().drop_nulls() if name != expected]
@@ -32,7 +32,7 @@ def check_model(shown: pl.DataFrame, plan: TrafficPlan) -> None:
             f"the log has lists of the model {others[0]}, and the plan's is {expected}; expected a log of one model. "
             "Evaluate it with the study that served it"
         )
-        raise LogError(msg)
+        raise UnpairableListsError(msg)
 
 
 def check_reproduced(
@@ -48,7 +48,7 @@ def check_reproduced(
         without: The same, as what to leave out.
 
     Raises:
-        LogError: if it is below 99%.
+        UnpairableListsError: if it is below 99%.
     """
     equal = float(equal_N.mean())
     if equal < LEAST_EQUAL:
@@ -56,7 +56,7 @@ def check_reproduced(
             f"the model reproduces {of}{equal:.1%} of the {lists} lists; expected {LEAST_EQUAL:.0%} or more. {causes} "
             f"or another model were at work: evaluate with the model that served, without {without}"
         )
-        raise LogError(msg)
+        raise UnpairableListsError(msg)
     return equal
 
 

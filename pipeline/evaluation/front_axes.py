@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from pipeline.core.contracts import ALL_TARGETS, Metric
 
@@ -83,4 +82,6 @@ def _most_moved(
 def _correlation(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
     if np.ptp(values) == 0 or np.ptp(weights) == 0:
         return 0.0
+    from scipy.stats import spearmanr  # noqa: PLC0415 - not for a server, whose losses have metrics of their own
+
     return float(spearmanr(values, weights).statistic)  # pyright: ignore[reportAttributeAccessIssue]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from scipy import stats
+from scipy.special import betainc, ndtr
 
 from pipeline.core.labels import counted
 from pipeline.inference.diagnostics.sample_ratio import sample_ratio_e_value
@@ -212,7 +212,8 @@ _PROBLEMS = (
 
 def is_above(bad: int, total: int, limit: float) -> bool:
     """Whether a share of independent rows is significantly above a limit, at one of a month's looks."""
-    return float(stats.binom.sf(bad - 1, total, limit)) < FAMILY_ALPHA / _LOOKS
+    at_least = float(betainc(bad, total - bad + 1, limit)) if bad else 1.0  # of a binomial
+    return at_least < FAMILY_ALPHA / _LOOKS
 
 
 _LARGEST_FALLBACK = 0.05
@@ -227,7 +228,7 @@ def fallback_alarms(sums: Mapping[str, UserSums]) -> list[Alarm]:
         if rate is None or rate.users < _MIN_USERS or rate.rate <= limit:
             continue
         z = (rate.rate - limit) / rate.variance**0.5 if rate.variance > 0 else float("inf")
-        if float(stats.norm.sf(z)) < FAMILY_ALPHA / _LOOKS:
+        if float(ndtr(-z)) < FAMILY_ALPHA / _LOOKS:
             text = (
                 f"{rate.rate:.1%} of the lists of {group} today are popular items, above {limit:.0%}: the "
                 "model does not answer in time, or knows no item of the session"

@@ -12,6 +12,7 @@ from models.tokens import SessionTokens
 from models.training.distributed import is_first_process
 from models.training.loop import train
 from models.training.result import TrainedModel
+from models.training.warm_start import WarmStart
 from pipeline.artifacts.storage import StudyPaths, atomic_folder, storage_errors
 from pipeline.core.contracts import LEARNING_CURVES, Split
 from pipeline.core.errors import DataError
@@ -21,13 +22,17 @@ from pipeline.sessions.token_store import open_tokens
 from pipeline.study import Study
 
 MODEL = "conditioned_model"
+FINISHED = f"{MODEL}.finished.safetensors"
+"""The finished state from which the next training continues."""
 
 
 def fit_study(study: Study, paths: StudyPaths) -> TrainedModel:
     """Train the study's network and publish its checkpoint and learning curves.
 
-    An interrupted run resumes from the state file in the study's folder. Of several processes
-    started by ``torchrun``, the first one publishes.
+    An interrupted run resumes from the state file in the study's folder. With
+    ``training.warm_start_epochs``, the finished state is kept, and the next run continues from it; a
+    run on the same data and parameters as the last one changes nothing. Of several processes started
+    by ``torchrun``, the first one publishes.
 
     Raises:
         ParetoscopeError, ModelError: if an artifact is missing, or parameters and data do not fit.
@@ -36,6 +41,8 @@ def fit_study(study: Study, paths: StudyPaths) -> TrainedModel:
     catalogue = read_catalogue(paths)
     items = item_ids(catalogue)
     state = paths.artifact(f"{MODEL}.state.safetensors")
+    finished = paths.artifact(FINISHED)
+    is_continued = study.training.warm_start_epochs is not None
     tokens = open_tokens(store, Split.TRAIN)
     _check_labels(study, tokens)
     with storage_errors(state):
@@ -48,10 +55,15 @@ def fit_study(study: Study, paths: StudyPaths) -> TrainedModel:
             seed=study.study.seed,
             item_values=_item_values(study, paths, catalogue),
             state_file=state,
+            warm_start=WarmStart(file=finished, items=tuple(items)) if is_continued else None,
         )
     if is_first_process():
         _publish(trained, items, study, paths)
-        state.unlink(missing_ok=True)
+        if not is_continued:
+            finished.unlink(missing_ok=True)
+            state.unlink(missing_ok=True)
+        elif state.exists():
+            state.replace(finished)
     return trained
 
 

@@ -7,7 +7,7 @@ from pipeline.reporting.figures.counterfactual import LIFTS, lift_panels
 from pipeline.reporting.figures.svg import as_svg
 from pipeline.reporting.render import MARKDOWN, PAGE, jinja_environment, render
 from pipeline.results.counterfactual_estimates import CounterfactualEstimates
-from pipeline.results.serialization import write_result
+from pipeline.results.stored import write_result
 
 _PAGES = {PAGE: "index.html", MARKDOWN: "report.md"}
 

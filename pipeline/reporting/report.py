@@ -25,17 +25,12 @@ from pipeline.reporting.first_screen.screen import first_screen
 from pipeline.reporting.render import MARKDOWN, PAGE, jinja_environment, render, write_files
 from pipeline.reporting.text.summary import answer_sentence
 from pipeline.results.decisions import Limitation
-from pipeline.results.document import (
-    Findings,
-    GroupSummary,
-    Provenance,
-    Report,
-    SourceFile,
-    Totals,
-)
+from pipeline.results.document import GroupSummary, Provenance, Report, SourceFile, Totals
+from pipeline.results.findings import Findings
 from pipeline.results.reader import REPORT_FILE
 from pipeline.results.reasons import LimitationKind
-from pipeline.results.serialization import parse, to_dict, write_result
+from pipeline.results.serialization import parse, to_dict
+from pipeline.results.stored import write_result
 
 _FILES = {PAGE: "index.html", MARKDOWN: "report.md"}
 _ORIGINS = {

@@ -29,17 +29,16 @@ from pipeline.results.decisions import Limitation
 from pipeline.results.document import (
     CurvePoint,
     Experiment,
-    Findings,
     FrontSummary,
-    GroupKpi,
     Ingestion,
-    MetricValue,
     Provenance,
     Report,
 )
+from pipeline.results.findings import Findings, GroupKpi, MetricValue
 from pipeline.results.power import POWER
 from pipeline.results.reasons import LimitationKind
-from pipeline.results.serialization import parse, read_estimates
+from pipeline.results.serialization import parse
+from pipeline.results.stored import read_estimates
 from pipeline.study import Study
 
 

@@ -208,6 +208,9 @@ class Diagnostics:
         return not set(BLOCKING) & set(self.failed)
 
 
+UNLIKELY = 1e-3
+"""An A/A test fails at a p-value below this; it is small because the test runs every week."""
+
 SAMPLE_RATIO = "sample_ratio"
 BLOCKING = (SAMPLE_RATIO, "lost_outcomes")
 """Checks whose failure means that the KPIs of the groups cannot be compared."""

@@ -42,7 +42,8 @@ from pipeline.reporting.figures.power import design_figure, power_figure
 from pipeline.reporting.text.power_summary import plan_lines
 from pipeline.results.document import FrontPoint, GroupSummary
 from pipeline.results.power import POWER
-from pipeline.results.serialization import parse, write_result
+from pipeline.results.serialization import parse
+from pipeline.results.stored import write_result
 from pipeline.rollout.gates import PLAN as ROLLOUT_PLAN
 from pipeline.rollout.gates import PLAN_FILE, read_gated_plan
 from pipeline.rollout.served import read_served

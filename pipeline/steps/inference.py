@@ -44,10 +44,12 @@ from pipeline.reporting.text.lifts import lift_sentence
 from pipeline.reporting.text.markdown import as_list
 from pipeline.reporting.text.message import answer_lines
 from pipeline.reporting.text.progress import progress_lines
-from pipeline.results.document import Estimates, Report
+from pipeline.results.document import Report
+from pipeline.results.findings import Estimates
 from pipeline.results.hypothesis import HypothesisResult
 from pipeline.results.lifts import KpiLift
-from pipeline.results.serialization import to_dict, write_estimates
+from pipeline.results.serialization import to_dict
+from pipeline.results.stored import write_estimates
 from pipeline.simulator.simulate import log_provenance
 from pipeline.steps.result import LazyFigure, Markdown, StepResult, markdown_table
 from pipeline.study import LogSource, RegressionConfig, Study

@@ -19,7 +19,7 @@ from pipeline.counterfactual.experiment.stored_estimates import (
 )
 from pipeline.experiment.design.plan_checks import paths_of_plan
 from pipeline.experiment.log.reading.log_folder import study_log
-from pipeline.experiment.log.reading.shown_lists import NoListsError, read_shown_lists
+from pipeline.experiment.log.reading.shown_lists import UnpairableListsError, read_shown_lists
 from pipeline.recommender.recommender import Recommender
 from pipeline.reporting.counterfactual_report import write_page
 from pipeline.reporting.figures.counterfactual import lift_panels
@@ -66,7 +66,7 @@ def pair_experiment_lists(study: Study, paths: StudyPaths) -> StepResult[Pairing
             "the log is in a warehouse (compute.warehouse), and no row leaves it, so its lists cannot be paired; "
             "export the log to files, and set experiment.log_path instead"
         )
-        raise NoListsError(msg)
+        raise UnpairableListsError(msg)
     shown = read_shown_lists(study_log(study.experiment, paths).files, paths.require(DATABASE))
     pairs = pair_lists(shown, plan, recommender)
     summary = PairingSummary(

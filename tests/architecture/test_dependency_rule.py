@@ -63,13 +63,41 @@ def test_a_model_that_imports_frames_is_caught(project_root, tmp_path):
             "pipeline.steps.log_validation",
             {"torch", "matplotlib", "ibis", "statsmodels", "scipy.stats", "sqlalchemy"},
         ),
+        (
+            "pipeline.serving.http.server",
+            {
+                "pyarrow",
+                "pandas",
+                "statsmodels",
+                "scipy.stats",
+                "duckdb",
+                "ibis",
+                "matplotlib",
+                "dagster",
+            },
+        ),
     ],
 )
 def test_a_command_imports_only_what_it_needs_to_refuse_its_input(project_root, module, unneeded):
-    code = f"import sys, {module}; print(*sorted({unneeded} & set(sys.modules)))"
+    assert imported(f"import {module}", unneeded, project_root) == []
 
+
+def test_a_fit_imports_no_study_and_nothing_that_takes_half_a_second(project_root, tmp_path):
+    counts = tmp_path / "counts.csv"
+    counts.write_text("group,impressions,clicks,auc\na,900,80,.6\nb,900,95,.7\nc,900,99,.8\n")
+    run = f"from pipeline.cli import main; assert main(['fit', {str(counts)!r}]) == 0"
+    unneeded = {
+        *("torch", "pandas", "pyarrow", "statsmodels", "scipy.stats", "matplotlib", "yaml"),
+        *("pipeline.study.study", "pipeline.study.dataset", "pipeline.artifacts.storage"),
+    }
+
+    assert imported(run, unneeded, project_root) == []
+
+
+def imported(code: str, names: set[str], folder: Path) -> list[str]:
+    """Which of the modules Python has imported after it ran the code."""
+    after = f"{code}\nimport sys; print(*sorted({names} & set(sys.modules)))"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=project_root, capture_output=True, text=True, check=True
+        [sys.executable, "-c", after], cwd=folder, capture_output=True, text=True, check=True
     )
-
-    assert done.stdout == "\n"
+    return done.stdout.splitlines()[-1].split()

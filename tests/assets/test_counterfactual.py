@@ -1,4 +1,4 @@
-"""The assets that need a log with lists: skipped with one line where it has none, or too few clicks."""
+"""The assets that need a log with the model's lists: skipped with one line where they cannot be used."""
 
 from shutil import copytree
 
@@ -27,19 +27,34 @@ def materialize(selection):
     return result, lines
 
 
-def test_a_log_without_lists_updates_the_report_and_skips_the_others(
-    finished, tmp_path, monkeypatch
+LISTS = ("session", "items", "clicked_item", "model")
+UNUSABLE = {
+    "none": (lambda rows: rows.drop(LISTS), "the log has no lists"),
+    "clicks that name no item": (
+        lambda rows: rows.drop("clicked_item"),
+        "are on no item of their list",
+    ),
+    "changed by rules": (
+        lambda rows: rows.with_columns(pl.col("items").list.reverse()),
+        "the model reproduces 0.0% of the logged lists",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "reason"), UNUSABLE.values(), ids=UNUSABLE)
+def test_lists_that_cannot_be_used_leave_the_report(
+    change, reason, finished, tmp_path, monkeypatch
 ):
     folder = copytree(finished[0], tmp_path / "project")
     monkeypatch.chdir(folder)
     for file in (folder / LOG).glob("*.parquet"):
-        pl.read_parquet(file).drop("session", "items", "clicked_item", "model").write_parquet(file)
+        change(pl.read_parquet(file)).write_parquet(file)
 
     result, lines = materialize("experiment_log*")
 
     done = {event.asset_key.path[0] for event in result.get_asset_materialization_events()}
     assert result.success
-    assert any("skipped: the log has no lists" in line for line in lines)
+    assert any("skipped: " in line and reason in line for line in lines)
     assert done == {"experiment_log", "group_kpis", "regression_estimates", "regression_report"}
     assert not (folder / "data/studies/synthetic-shop/paired_lists").exists()
 

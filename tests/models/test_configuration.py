@@ -93,8 +93,8 @@ OTHER_NEGATIVES = {
     "log_q": Negatives(uniform=5, log_q=True),
     "all": ALL,
 }
-ELSEWHERE = {"device", "threads", "save_every"}
-"""They change where and how training runs, not what comes out."""
+ELSEWHERE = {"device", "threads", "save_every", "warm_start_epochs"}
+"""They change where and how training runs, not what comes out of a first one."""
 
 
 def trained(model_config, config):

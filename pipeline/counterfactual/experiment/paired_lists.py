@@ -27,6 +27,7 @@ from pipeline.counterfactual.logged_lists import (
 )
 from pipeline.counterfactual.weighted_log import Flags, Ints
 from pipeline.experiment.design.traffic_plan import TrafficPlan
+from pipeline.experiment.log.reading.shown_lists import UnpairableListsError
 from pipeline.recommender.recommender import Recommender
 from pipeline.results.family import Floats
 
@@ -87,8 +88,8 @@ def pair_lists(shown: pl.DataFrame, plan: TrafficPlan, recommender: Recommender)
         recommender: The model that served it, with the plan's second axis.
 
     Raises:
-        LogError: if the log is of another model, fewer than 99% of the lists are reproduced, or fewer than
-            99% of the clicks are on an item of their list.
+        UnpairableListsError: if the log is of another model, fewer than 99% of the lists are reproduced, or
+            fewer than 99% of the clicks are on an item of their list.
     """
     check_model(shown, plan)
     _check_axis(plan, recommender)
@@ -97,7 +98,7 @@ def pair_lists(shown: pl.DataFrame, plan: TrafficPlan, recommender: Recommender)
     served = shown.filter(usable)
     if served.is_empty():
         msg = "no list of the log is the model's: all are fallbacks; serve the model first"
-        raise LogError(msg)
+        raise UnpairableListsError(msg)
     session_N = [one for one, kept in zip(sessions, usable, strict=True) if kept]
     names = [group.name for group in plan.groups]
     group_N = group_numbers(served, names)
@@ -156,5 +157,5 @@ def _clicked_positions(
             f"{unplaced:,} of {clicked_N.sum():,} clicks are on no item of their list; expected {LEAST_PLACED:.0%} or "
             "more to name one, in the column clicked_item of impressions or item of clicks (docs/experiment-log.md)"
         )
-        raise LogError(msg)
+        raise UnpairableListsError(msg)
     return np.where(placed_N, click_NK.argmax(axis=1), UNCLICKED), unplaced

@@ -13,7 +13,8 @@ from pipeline.counterfactual.experiment.examination import ShownLists
 from pipeline.counterfactual.experiment.paired_lists import AMOUNTS, UNCLICKED, PairedLists
 from pipeline.counterfactual.logged_lists import group_numbers, user_numbers
 from pipeline.results.counterfactual_estimates import PairingSummary
-from pipeline.results.serialization import read_result, write_result
+from pipeline.results.serialization import read_result
+from pipeline.results.stored import write_result
 
 PAIRED_LISTS = Contract(
     name="paired_lists",

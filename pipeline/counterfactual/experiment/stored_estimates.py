@@ -10,9 +10,10 @@ from pipeline.experiment.design.external_variants import load_plan
 from pipeline.experiment.design.plan_checks import paths_of_plan
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.experiment.log.ingest import ingested_md5s
-from pipeline.experiment.log.reading.shown_lists import NoListsError
+from pipeline.experiment.log.reading.shown_lists import UnpairableListsError
 from pipeline.results.counterfactual_estimates import CounterfactualEstimates
-from pipeline.results.serialization import read_result, write_result
+from pipeline.results.serialization import read_result
+from pipeline.results.stored import write_result
 
 ESTIMATES = "counterfactual_estimates"
 _FILE = f"{ESTIMATES}.json"
@@ -73,7 +74,7 @@ def log_version(paths: StudyPaths) -> str:
     Raises:
         MissingArtifact: if one is missing.
         LogError: if the plan is of another model.
-        NoListsError: if the groups are external variants.
+        UnpairableListsError: if the groups are external variants.
     """
     plan = plan_of_groups(paths)
     model = checkpoint_fingerprint(paths_of_plan(plan, paths).require("conditioned_model"))
@@ -85,7 +86,7 @@ def plan_of_groups(paths: StudyPaths) -> TrafficPlan:
 
     Raises:
         MissingArtifact: if there is none.
-        NoListsError: if the groups are external variants.
+        UnpairableListsError: if the groups are external variants.
     """
     plan = load_plan(paths)
     if not isinstance(plan, TrafficPlan):
@@ -94,5 +95,5 @@ def plan_of_groups(paths: StudyPaths) -> TrafficPlan:
             "other groups cannot be computed; expected groups of one model. For a log with propensities use "
             "paretoscope counterfactual --log"
         )
-        raise NoListsError(msg)
+        raise UnpairableListsError(msg)
     return plan

@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-import pyarrow as pa
-
 from pipeline.core.errors import DataError
 
 COMPRESSIONS = {
@@ -130,6 +128,8 @@ def open_stream(file: Path) -> Iterator[Stream]:
             with bz2.open(file) as stream:
                 yield stream
         else:
+            import pyarrow as pa  # noqa: PLC0415 - not for a server, whose files are not compressed
+
             with pa.input_stream(str(file), compression=compression) as stream:
                 yield stream
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:

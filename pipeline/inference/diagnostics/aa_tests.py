@@ -8,13 +8,11 @@ from pipeline.inference.glm.batched_newton import fit_batch
 from pipeline.inference.glm.group_regression import GroupSums, cluster_sum_squares
 from pipeline.inference.sensitivity.day_effects import DailyOutcome
 from pipeline.inference.sensitivity.random_effects import link_variance
-from pipeline.results.diagnostics import AaTest, ReplicateTest
+from pipeline.results.diagnostics import UNLIKELY, AaTest, ReplicateTest
 from pipeline.results.family import Floats
 
 _DIVISIONS = 1_000
 _NOMINAL = 0.05
-UNLIKELY = 1e-3
-"""An A/A test fails at a p-value below this; it is small because the test runs every week."""
 
 
 def aa_test(

@@ -8,7 +8,7 @@ import polars as pl
 
 from pipeline.core.contracts import Kpi
 from pipeline.experiment.log.row_fates import RowFates
-from pipeline.inference.diagnostics.aa_tests import UNLIKELY, aa_test, replicate_test
+from pipeline.inference.diagnostics.aa_tests import aa_test, replicate_test
 from pipeline.inference.diagnostics.lost_outcomes import lost_outcomes
 from pipeline.inference.diagnostics.sample_ratio import check_days, sample_ratio_of
 from pipeline.inference.hypotheses.inputs import (
@@ -26,6 +26,7 @@ from pipeline.inference.hypotheses.inputs import (
 from pipeline.inference.sensitivity.carry_over import carry_over
 from pipeline.inference.sensitivity.cuped import past_sums
 from pipeline.results.diagnostics import (
+    UNLIKELY,
     AaRerandomisation,
     AaTest,
     CarryOver,

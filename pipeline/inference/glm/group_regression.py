@@ -4,17 +4,14 @@ Bernoulli trials with g distinct x collapse exactly into g binomial cells: same 
 covariance (the likelihoods differ by a constant). Row-level data is not needed.
 """
 
-import warnings
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
-from statsmodels.genmod.families import Binomial, Poisson
-from statsmodels.genmod.generalized_linear_model import GLM
-from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
+from scipy.special import chdtrc
 
+from pipeline.inference.glm.maximum_likelihood import fit_glm
 from pipeline.inference.glm.wald import wald_test
 from pipeline.results.family import Family, Floats
 from pipeline.results.reasons import Covariance, UndefinedReason
@@ -103,16 +100,16 @@ def fit_line(x: Floats, sums: GroupSums, *, level: float) -> LineFit | Undefined
         return reason
     design = np.column_stack([np.ones_like(x), x])
     try:
-        fit = fit_glm(build_glm(sums.family, design, sums.trials, sums.successes))
-    except ValueError:  # statsmodels: the weights leave the numbers on the way to a maximum
+        fit = fit_glm(sums.family, design, sums.trials, sums.successes)
+    except ValueError:  # the weights leave the numbers on the way to a maximum
         return UndefinedReason.SEPARATION
     rate = sums.family.mean(design @ fit.params)
     intercept, slope = (float(value) for value in fit.params)
     (aa, ab), (_, bb) = clustered_covariance(design, rate, sums).tolist()
     error = float(np.sqrt(bb))
     binomial = sums.family is Family.BINOMIAL
-    model = wald_test(slope, float(fit.bse[1]), covariance=Covariance.MODEL, level=level)
-    varies = error > _NO_VARIATION * fit.bse[1]
+    model = wald_test(slope, float(fit.errors[1]), covariance=Covariance.MODEL, level=level)
+    varies = error > _NO_VARIATION * fit.errors[1]
     if not varies and not binomial:
         return UndefinedReason.IDENTICAL_USERS
     df = len(x) - 2
@@ -131,31 +128,12 @@ def fit_line(x: Floats, sums: GroupSums, *, level: float) -> LineFit | Undefined
         model=model if binomial else robust,
         cluster_robust=robust,
         lack_of_fit=LackOfFit(
-            pearson_chi2=float(fit.pearson_chi2) if binomial else chi2,
+            pearson_chi2=fit.pearson_chi2 if binomial else chi2,
             clustered_chi2=chi2,
             df=df,
-            p_value=float(stats.chi2.sf(chi2, df)) if df > 0 else None,
+            p_value=float(chdtrc(df, chi2)) if df > 0 else None,
         ),
     )
-
-
-def build_glm(family: Family, design: Floats, trials: Floats, successes: Floats) -> GLM:
-    """The statsmodels GLM of a family; one row per cell of trials."""
-    if family is Family.BINOMIAL:
-        counts = np.column_stack([successes, trials - successes])
-        return GLM(counts, design, Binomial())
-    return GLM(successes, design, Poisson(), offset=np.log(trials))
-
-
-def fit_glm(model: GLM) -> Any:
-    """Fit a generalised linear model by maximum likelihood, until its coefficients converge.
-
-    The warning of a perfect fit is ignored: as many groups as coefficients fit exactly, and
-    separation is excluded before.
-    """
-    with warnings.catch_warnings(), np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        warnings.simplefilter("ignore", PerfectSeparationWarning)
-        return model.fit(tol=1e-10, tol_criterion="params", maxiter=100)
 
 
 def undefined_reason(x: Floats, sums: GroupSums) -> UndefinedReason | None:

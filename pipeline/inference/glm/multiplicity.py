@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from scipy import stats
 
 from pipeline.results.family import Floats
 
@@ -24,10 +23,8 @@ def adjust_p_values(
     if not known:
         return list(p_values)
     p_values_K = np.array(known)
-    corrected = (
-        stats.false_discovery_control(p_values_K) if method == "fdr_bh" else _holm(p_values_K)
-    )
-    found = iter(corrected.tolist())
+    corrected = _benjamini_hochberg if method == "fdr_bh" else _holm
+    found = iter(corrected(p_values_K).tolist())
     return [None if p is None else next(found) for p in p_values]
 
 
@@ -37,4 +34,14 @@ def _holm(p_values_K: Floats) -> Floats:
     scaled_K = p_values_K[order_K] * np.arange(len(p_values_K), 0, -1)
     corrected_K = np.empty_like(scaled_K)
     corrected_K[order_K] = np.minimum(np.maximum.accumulate(scaled_K), 1)
+    return corrected_K
+
+
+def _benjamini_hochberg(p_values_K: Floats) -> Floats:
+    """The k-th smallest of K p-values times K / k, made increasing from the largest, at most 1."""
+    order_K = np.argsort(p_values_K, kind="stable")
+    ranks_K = np.arange(1, len(p_values_K) + 1)
+    scaled_K = p_values_K[order_K] * (len(p_values_K) / ranks_K)
+    corrected_K = np.empty_like(scaled_K)
+    corrected_K[order_K] = np.minimum(np.minimum.accumulate(scaled_K[::-1])[::-1], 1)
     return corrected_K

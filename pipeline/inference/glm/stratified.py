@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.inference.glm.group_regression import GroupSums, build_glm, fit_glm, separation
+from pipeline.inference.glm.group_regression import GroupSums, separation
+from pipeline.inference.glm.maximum_likelihood import fit_glm
 from pipeline.inference.glm.wald import wald_test
 from pipeline.results.family import Family, Floats
 from pipeline.results.reasons import Covariance
@@ -54,7 +55,7 @@ def stratified_slope(
     design = np.column_stack([intercepts, *(column.reshape(-1) for column in columns_GS)])
     m = trials_GSB.reshape(groups * strata, -1)
     y = successes_GSB.reshape(groups * strata, -1)
-    fit = fit_glm(build_glm(family, design, m.sum(axis=1), y.sum(axis=1)))
+    fit = fit_glm(family, design, m.sum(axis=1), y.sum(axis=1))
     rate = family.mean(design @ fit.params)
     weights = m.sum(axis=1) * family.variance(rate)
     try:

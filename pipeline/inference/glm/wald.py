@@ -1,6 +1,6 @@
 """The Wald test of a slope against 0."""
 
-from scipy import stats
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from pipeline.results.reasons import Covariance
 from pipeline.results.slopes import SlopeTest
@@ -15,8 +15,8 @@ def wald_test(
     df: int | None = None,
 ) -> SlopeTest:
     """Test a slope against 0 with the normal distribution, or t with ``df`` degrees of freedom."""
-    distribution = stats.norm if df is None else stats.t(df)
-    width = float(distribution.ppf((1 + level) / 2)) * standard_error
+    quantile, z = (1 + level) / 2, abs(slope) / standard_error
+    width = float(ndtri(quantile) if df is None else stdtrit(df, quantile)) * standard_error
     return SlopeTest(
         covariance=covariance,
         slope=slope,
@@ -24,5 +24,5 @@ def wald_test(
         df=df,
         level=level,
         interval=(slope - width, slope + width),
-        p_value=float(2 * distribution.sf(abs(slope) / standard_error)),
+        p_value=float(2 * (ndtr(-z) if df is None else stdtr(df, -z))),
     )

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-from scipy import stats
 from scipy.optimize import brentq
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from pipeline.inference.glm.group_regression import GroupSums, cluster_sum_squares
 from pipeline.results.family import Floats
@@ -65,7 +64,7 @@ class Posterior:
 
     def _quantile(self, share: float, mean_A: Floats, error_A: Floats) -> float:
         """Of a mixture of normal distributions."""
-        reach = float(stats.norm.isf(min(share, 1 - share)) + 1) * error_A
+        reach = float(1 - ndtri(min(share, 1 - share))) * error_A
 
         def excess(value: float) -> float:
             return float(self.probability_A @ ndtr((value - mean_A) / error_A)) - share

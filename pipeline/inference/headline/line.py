@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from pipeline.inference.headline.slope_test import score_slope
 from pipeline.inference.headline.working_response import WorkingResponse
@@ -53,7 +53,7 @@ def line_through(
     if half_width is None:
         return Line(intercept=intercept, margins=())
     effect = np.stack([w / w.sum(), w * z / spread])
-    users = (effect * response.variance_G) @ effect.T * stats.t.ppf(level, score.users_df) ** 2
+    users = (effect * response.variance_G) @ effect.T * stdtrit(score.users_df, level) ** 2
     scale = float(score.small_sample_width(level)) ** 2 * spread
     groups = scale * np.diag([1 / w.sum(), 1 / spread])
     ratio = half_width / float(score.half_width(level))

@@ -19,7 +19,7 @@ axis is the groups G, leading axes are experiments or candidate slopes; K metric
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri, stdtr, stdtrit
 
 from pipeline.inference.headline.deviations import SMALLEST, deviations, orthogonalise, times
 from pipeline.inference.headline.residuals import (
@@ -69,11 +69,11 @@ class SlopeScore:
 
     def small_sample_width(self, level: float) -> Floats:
         """Half-width of the two-sided interval from the groups' deviations."""
-        return stats.t.ppf((1 + level) / 2, max(self.groups_df, 1)) * self.small_sample
+        return stdtrit(max(self.groups_df, 1), (1 + level) / 2) * self.small_sample
 
     def users_width(self, level: float) -> Floats:
         """Half-width of the two-sided interval from the users."""
-        return stats.t.ppf((1 + level) / 2, self.users_df) * self.users
+        return stdtrit(self.users_df, (1 + level) / 2) * self.users
 
     def half_width(self, level: float) -> Floats:
         """``√(max(t k, t' u)² + z² e)``; b is rejected if ``|δ|`` is larger.
@@ -81,10 +81,10 @@ class SlopeScore:
         The users' error is a floor: its quantile is that of a one-sided test at 1 - level, because
         without deviations between groups the two-sided one would make coverage too high.
         """
-        floor = stats.t.ppf(level, self.users_df) * self.users
+        floor = stdtrit(self.users_df, level) * self.users
         return np.sqrt(
             np.maximum(self.small_sample_width(level), floor) ** 2
-            + stats.norm.ppf((1 + level) / 2) ** 2 * self.plug_in
+            + ndtri((1 + level) / 2) ** 2 * self.plug_in
         )
 
     @property
@@ -101,9 +101,9 @@ class SlopeScore:
                 for error in (self.small_sample, self.users)
             )
             if self.groups_df < 1:
-                return 2 * stats.t.sf(near, self.users_df)
-            groups = 2 * stats.t.sf(far, self.groups_df)
-            users = stats.t.sf(near, self.users_df)
+                return 2 * stdtr(self.users_df, -near)
+            groups = 2 * stdtr(self.groups_df, -far)
+            users = stdtr(self.users_df, -near)
         return np.maximum(groups, users)
 
     def one_sided_p_value(self, *, above: bool) -> Floats:

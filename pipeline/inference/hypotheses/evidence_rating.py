@@ -5,9 +5,14 @@ sensitivity analyses may weaken it: serious concerns could reverse it (low), min
 is an approximation, or may be of another metric (moderate).
 """
 
-from pipeline.inference.diagnostics.aa_tests import UNLIKELY
 from pipeline.results.decisions import EvidenceRating
-from pipeline.results.diagnostics import AaRerandomisation, AaTest, CarryOver, Diagnostics
+from pipeline.results.diagnostics import (
+    UNLIKELY,
+    AaRerandomisation,
+    AaTest,
+    CarryOver,
+    Diagnostics,
+)
 from pipeline.results.headline import Headline
 from pipeline.results.hypothesis import HypothesisResult
 from pipeline.results.reasons import Concern, EvidenceStrength, Support, Verdict

@@ -27,7 +27,7 @@ from pipeline.inference.hypotheses.recommendation import advise
 from pipeline.inference.ranking.shared_directions import shared_directions
 from pipeline.results.decisions import Limitation
 from pipeline.results.diagnostics import Diagnostics, SampleRatio
-from pipeline.results.document import Findings, GroupKpi, MetricValue
+from pipeline.results.findings import Findings, GroupKpi, MetricValue
 from pipeline.results.fit_options import FitOptions
 from pipeline.results.hypothesis import HypothesisResult
 from pipeline.results.reasons import Covariance, LimitationKind

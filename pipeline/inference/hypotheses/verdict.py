@@ -2,7 +2,7 @@
 
 import math
 
-from scipy import stats
+from scipy.special import ndtri, stdtrit
 
 from pipeline.results.headline import Headline
 from pipeline.results.hypothesis import Elasticity, HypothesisResult
@@ -41,8 +41,10 @@ def verdict(
 
 def detectable_se_multiple(level: float, power: float = POWER, *, df: int | None = None) -> float:
     """Slope over standard error that gives the test this power: ``t_{1-α/2} + t_power``."""
-    distribution = stats.norm if df is None else stats.t(df)
-    return float(distribution.ppf((1 + level) / 2) + distribution.ppf(power))
+    first, second = (
+        ndtri(share) if df is None else stdtrit(df, share) for share in ((1 + level) / 2, power)
+    )
+    return float(first + second)
 
 
 def detectable_slope(headline: Headline, groups: int) -> float | None:

@@ -15,10 +15,11 @@ Arrays are batched: D days, R experiments, G groups.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import gammaincinv, ndtr, ndtri, stdtrit
 
 from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.headline.deviations import SMALLEST
@@ -169,15 +170,19 @@ def chance_at_end(score: SlopeScore, *, more: float, level: float) -> Floats:
     """
     alpha, df = PLANNED_END_SHARE * (1 - level), max(score.groups_df, 1)
     users2 = score.users**2
-    error2_R = _error2_at(users2, score.small_sample**2 * df / stats.chi2.ppf(0.95, df), more)
-    spread_Q = stats.chi2.ppf((np.arange(_NODES) + 0.5) / _NODES, df) / df
-    small_sample_QR = stats.t.ppf(1 - alpha / 2, df) * np.sqrt(spread_Q[:, None] * error2_R)
-    floor_R = stats.t.ppf(1 - alpha, score.users_df) * np.sqrt(users2 / more)
+    error2_R = _error2_at(users2, score.small_sample**2 * df / _chi2_quantile(0.95, df), more)
+    spread_Q = _chi2_quantile((np.arange(_NODES) + 0.5) / _NODES, df) / df
+    small_sample_QR = stdtrit(df, 1 - alpha / 2) * np.sqrt(spread_Q[:, None] * error2_R)
+    floor_R = stdtrit(score.users_df, 1 - alpha) * np.sqrt(users2 / more)
     critical_QR = np.maximum(small_sample_QR, floor_R)
     change_R = np.sqrt(np.maximum(users2 * (1 - 1 / more), SMALLEST))
-    above_QR = stats.norm.sf((critical_QR - score.delta) / change_R)
-    below_QR = stats.norm.cdf((-critical_QR - score.delta) / change_R)
+    above_QR = ndtr(-(critical_QR - score.delta) / change_R)
+    below_QR = ndtr((-critical_QR - score.delta) / change_R)
     return (above_QR + below_QR).mean(axis=0)
+
+
+def _chi2_quantile(q: float | Floats, df: int) -> Any:
+    return 2 * gammaincinv(df / 2, q)
 
 
 def _error2_at(users2: Floats, small_sample2: Floats, more: float | Floats) -> Floats:
@@ -253,8 +258,8 @@ def _expected_days(course: Course, day: int, df: int, *, level: float) -> float 
     is_end_D = ahead_D == course.planned - 1
     alpha_D = (1 - level) * np.where(is_end_D, PLANNED_END_SHARE, small_sample_share(df))
     critical_ND = np.maximum(
-        stats.t.ppf(1 - alpha_D / 2, df) * np.sqrt(spread_N1 * error2_D),
-        stats.norm.ppf(1 - alpha_D) * np.sqrt(variance_D),
+        stdtrit(df, 1 - alpha_D / 2) * np.sqrt(spread_N1 * error2_D),
+        ndtri(1 - alpha_D) * np.sqrt(variance_D),
     )
     valid_ND = always_valid_p_value(paths_ND, variance_D, course.mixture_R[0]) < 1 - level
     stop_ND = ((np.abs(paths_ND) > critical_ND) & valid_ND) | is_end_D

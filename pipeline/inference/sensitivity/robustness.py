@@ -7,11 +7,10 @@ import numpy as np
 from pipeline.inference.glm.batched_newton import fit_batch, log_likelihood
 from pipeline.inference.glm.group_regression import (
     GroupSums,
-    build_glm,
     clustered_covariance,
-    fit_glm,
     undefined_reason,
 )
+from pipeline.inference.glm.maximum_likelihood import fit_glm
 from pipeline.inference.glm.wald import wald_test
 from pipeline.results.family import Floats
 from pipeline.results.reasons import Covariance
@@ -52,7 +51,7 @@ def curvature(x: Floats, sums: GroupSums, *, level: float) -> SlopeTest | None:
     scaled = x / np.ptp(x)
     design = np.column_stack([np.ones_like(x), scaled, scaled**2])
     try:
-        fit = fit_glm(build_glm(sums.family, design, sums.trials, sums.successes))
+        fit = fit_glm(sums.family, design, sums.trials, sums.successes)
         rate = sums.family.mean(design @ fit.params)
         variance = float(clustered_covariance(design, rate, sums)[2, 2])
     except (np.linalg.LinAlgError, ValueError):  # singular, or it diverges

@@ -12,7 +12,7 @@ from math import exp, inf, log, sqrt
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 from pipeline.monitoring.following.click_cells import DayCells
 from pipeline.monitoring.statistics.rates import FAMILY_ALPHA, LEVEL, MONTH_DAYS
@@ -141,7 +141,7 @@ def calibration_of(
     k = len(known)
     between = float(np.var([log(one.ratio) for one in known], ddof=1))
     error = sqrt(max(between, today.relative_variance) + between / k)
-    width = float(stats.t.ppf((1 + LEVEL) / 2, k - 1)) * error
+    width = float(stdtrit(k - 1, (1 + LEVEL) / 2)) * error
     x = log(today.ratio)
     return Calibration(
         model=model,
@@ -152,5 +152,5 @@ def calibration_of(
         ratio=today.ratio,
         low=exp(x - width),
         high=exp(x + width),
-        p_value=2 * float(stats.t.sf(abs(x) / error, k - 1)),
+        p_value=2 * float(stdtr(k - 1, -abs(x) / error)),
     )

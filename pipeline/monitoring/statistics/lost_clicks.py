@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
 
-from scipy import special, stats
+from scipy import special
 
 from pipeline.inference.sensitivity.anytime_valid import ConfidenceSequence
 from pipeline.monitoring.following.ledger import UserSums
@@ -64,6 +64,8 @@ def lost_clicks_of(
         before: Those of earlier days.
         looks: How the error rate is spent.
     """
+    from scipy.stats import betabinom  # noqa: PLC0415 - not for a server, which only shows the result
+
     own, own_before = (sums.get(group, UserSums()) for sums in (today, before.sums))
     rest, rest_before = (
         total([one for name, one in sums.items() if name != group]) for sums in (today, before.sums)
@@ -74,7 +76,7 @@ def lost_clicks_of(
     expected = shares[0][0] + max(shares[1][0] - shares[2][0], 0.0)
     variance = sum(one[1] for one in shares)
     size = expected * (1 - expected) / variance - 1
-    tail = stats.betabinom.sf(own.successes - 1, own.users, size * expected, size * (1 - expected))
+    tail = betabinom.sf(own.successes - 1, own.users, size * expected, size * (1 - expected))
     return LostClicks(
         group=group,
         buyers=own.users,

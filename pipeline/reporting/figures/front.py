@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 
 from pipeline.core.labels import metric_label
 from pipeline.reporting.figures.style import COLOURS, STYLE, annotate_empty, mark_id
@@ -32,8 +33,9 @@ def front_figure(
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 4.0 * (len(axes) - 1)), layout="constrained")
         panels = figure.subplots(len(axes) - 1, 1, squeeze=False)
+        labels: list[Annotation] = []
         for ax, y_axis in zip(panels.flat, axes[1:], strict=True):
-            _front_panel(ax, points, (axes[0], y_axis), names)
+            labels += _front_panel(ax, points, (axes[0], y_axis), names)
             kept = [point for point in points if point.dominated is False]
             for level in dict.fromkeys(point.level_label for point in kept if len(axes) == 2):
                 line = sorted(
@@ -50,6 +52,7 @@ def front_figure(
             ax.margins(x=0.15, y=0.12)
             ax.set_xlabel(metric_label(axes[0], cutoff))
             ax.set_ylabel(metric_label(y_axis, cutoff))
+        _move_apart(figure, labels)
         return figure
 
 
@@ -65,7 +68,8 @@ def as_drawn(values: Sequence[float | None]) -> tuple[float, ...]:
 
 def _front_panel(
     ax: Axes, points: Sequence[FrontPoint], axes: tuple[str, str], names: dict[str, list[str]]
-) -> None:
+) -> list[Annotation]:
+    """Draw the points; returns the labels of the groups."""
     places = {point.preference_id: point_at(point, axes) for point in points}
     for row, point in enumerate(points):
         ax.plot(
@@ -78,6 +82,7 @@ def _front_panel(
         )
     xs = [x for x, _ in places.values() if not math.isnan(x)]
     near, last = _NEAR * (max(xs, default=0.0) - min(xs, default=0.0)), -math.inf
+    labels = []
     for point in sorted(points, key=lambda point: places[point.preference_id][0]):
         x, y = places[point.preference_id]
         if point.preference_id not in names or math.isnan(x + y):
@@ -85,7 +90,7 @@ def _front_panel(
         left = last > -math.inf and x - last < near
         weights = ", ".join(f"{weight:.1f}" for weight in point.preference[:-1])
         level = f", {point.level_label}" if point.level_label else ""
-        ax.annotate(
+        label = ax.annotate(
             f"{', '.join(names[point.preference_id])} (π = {weights}{level})",
             (x, y),
             (-8, -12) if left else (8, 6),
@@ -93,4 +98,23 @@ def _front_panel(
             fontsize=9,
             ha="right" if left else "left",
         )
+        labels.append(label)
         last = x
+    return labels
+
+
+def _move_apart(figure: Figure, labels: Sequence[Annotation]) -> None:
+    """Move labels down until none covers one before it, and the lower ends of the axes with them."""
+    for _ in range(2):  # a longer axis brings its points, and their labels, closer together
+        figure.draw_without_rendering()
+        placed = []
+        for label in labels:
+            while any(label.get_window_extent().overlaps(other) for other in placed):
+                across, up = label.xyann
+                label.xyann = (across, up - 1)
+            box = label.get_window_extent()
+            placed.append(box)
+            ax = label.axes
+            assert ax is not None
+            low, _ = ax.get_ylim()
+            ax.set_ylim(bottom=min(low, ax.transData.inverted().transform((box.x0, box.y0))[1]))

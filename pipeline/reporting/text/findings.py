@@ -7,7 +7,7 @@ from pipeline.reporting.text.partial import partial_sentences
 from pipeline.reporting.text.read_as import read_as_sentences
 from pipeline.reporting.text.reasons import evidence_words, limitation_sentences
 from pipeline.reporting.text.summary import answer_sentence, exploratory_sentence
-from pipeline.results.document import Findings
+from pipeline.results.findings import Findings
 
 
 def findings_lines(found: Findings) -> list[str]:

@@ -94,7 +94,8 @@ def format_value(value: Any, form: str = ",") -> str:
     """A number by a format of Python; ``%`` alone gives three significant digits."""
     if value is None:
         return ABSENT
-    return f"{100 * value:.3g}%" if form == "%" else format(value, form)
+    text = f"{100 * value:#.3g}".rstrip(".") + "%" if form == "%" else format(value, form)
+    return text.replace("-", "−")
 
 
 def plain(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from scipy import stats
+from scipy.special import ndtri
 
 from pipeline.core.labels import KPI_LABELS, metric_label
 from pipeline.inference.hypotheses.prediction import FittedLine, KpiPrediction
@@ -102,7 +102,7 @@ def _verdict_note(result: HypothesisResult, metric: str, kpi: str) -> str:
 
 def _observed(result: HypothesisResult, level: float) -> list[ObservedKpi]:
     """The groups' KPIs with confidence intervals, cluster-robust if the users are known."""
-    quantile = float(stats.norm.ppf((1 + level) / 2))
+    quantile = float(ndtri((1 + level) / 2))
     return [
         ObservedKpi(
             group=point.group,

@@ -17,7 +17,7 @@ from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.experiment.kpis.contracts import GROUP_KPIS
 from pipeline.inference.hypotheses.prediction import FittedLine, fitted_line
 from pipeline.results.hypothesis import HypothesisResult
-from pipeline.results.serialization import HYPOTHESES, read_hypotheses
+from pipeline.results.stored import HYPOTHESES, read_hypotheses
 from pipeline.sessions.token_store import open_tokens
 from pipeline.study import SecondAxis, Study
 

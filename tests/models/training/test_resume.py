@@ -37,8 +37,8 @@ from models.training.loop import train
 from models.training.state import (
     BestEpoch,
     CurvePoint,
+    Lineage,
     Progress,
-    SavedState,
     load_state,
     run_fingerprint,
     save_state,
@@ -58,6 +58,7 @@ CONFIG = TrainingConfig(
 )
 SPARSE = replace(CONFIG, sparse_items=True)
 STEPS_AN_EPOCH = 3
+LINEAGE = Lineage(source="source", losses=("click", "order"), items=("a\nb", "c"))
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error of the code under test
@@ -430,6 +431,7 @@ OTHER = {
         "regulariser_weight": 0.3,
         "preference_sampling": PreferenceSampling.BATCH,
         "epochs": 4,
+        "warm_start_epochs": 2,
         "patience": 2,
         "hypervolume_of": HypervolumeOf.METRICS,
         "validation_preferences": 3,
@@ -448,10 +450,10 @@ OTHER = {
 """Another value of every field."""
 
 
-def fingerprint(model=MODEL, training=CONFIG, tokens=None, **more):
+def fingerprint(model=MODEL, training=CONFIG, tokens=None, lineage=LINEAGE, **more):
     tokens = chains(n=5) if tokens is None else tokens
     arguments = {"n_items": ITEMS, "seed": 5, "data": (tokens, chains(n=3))} | more
-    return run_fingerprint(model, training, **arguments)
+    return run_fingerprint(model, training, lineage, **arguments)
 
 
 def test_every_field_belongs_to_the_run():
@@ -463,7 +465,12 @@ def test_every_field_belongs_to_the_run():
         fingerprint(training=replace(CONFIG, **{k: v})) for k, v in OTHER["training"].items()
     ]
 
-    together = [fingerprint(), *models, *trainings]
+    lineages = [
+        fingerprint(lineage=replace(LINEAGE, **change))
+        for change in ({"source": "another"}, {"losses": ("order", "click")}, {"items": ("b", "a")})
+    ]
+
+    together = [fingerprint(), *models, *trainings, *lineages]
     assert len(set(together)) == len(together)
 
 
@@ -559,7 +566,8 @@ def equal_states(one, other):
 
 
 def saved(file, progress, **tensors):
-    save_state(file, "mark", progress, **{"weights": {}, "optimizers": {}, "scaler": {}} | tensors)
+    parts = {"weights": {}, "optimizers": {}, "scaler": {}} | tensors
+    save_state(file, "mark", progress, lineage=LINEAGE, **parts)
 
 
 @pytest.mark.slow
@@ -598,7 +606,10 @@ def test_every_number_comes_back_as_it_was(file, numbers, epoch):
     found = load_state(file, "mark")
 
     assert found is not None
-    assert equal_states(found, SavedState(progress, weights, optimizers, {}))
+    assert equal_states(
+        found, replace(found, progress=progress, weights=weights, optimizers=optimizers)
+    )
+    assert (found.fingerprint, found.lineage) == ("mark", LINEAGE)
     assert found.progress.loss_sums_O.dtype == torch.float64
     assert found.scaler == {"scale": numbers[0]}
 

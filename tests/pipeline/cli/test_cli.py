@@ -14,7 +14,8 @@ from pipeline.artifacts.storage import md5, write_json
 from pipeline.cli import main
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.reporting.text.power_summary import plan_lines
-from pipeline.results.serialization import to_dict, write_result
+from pipeline.results.serialization import to_dict
+from pipeline.results.stored import write_result
 from tests.pipeline.inference.planned import planned_power
 
 SMALL_SHOP = {"items": 60, "categories": 4, "users": 20, "sessions": 50, "days": 5}

@@ -30,18 +30,16 @@ from pipeline.results.diagnostics import (
 from pipeline.results.document import (
     CurvePoint,
     Experiment,
-    Findings,
     FrontPoint,
     FrontSummary,
-    GroupKpi,
     GroupSummary,
     Ingestion,
-    MetricValue,
     PlanSummary,
     Provenance,
     Report,
     SourceFile,
 )
+from pipeline.results.findings import Findings, GroupKpi, MetricValue
 from pipeline.results.hypothesis import HypothesisResult
 from pipeline.results.serialization import parse
 from pipeline.sessions.prepare import write_sessions

@@ -16,7 +16,7 @@ from pipeline.reporting.text.power_summary import power_lines
 from pipeline.reporting.text.reasons import VERDICTS
 from pipeline.reporting.text.summary import answer_sentence
 from pipeline.results.decisions import Advice, Limitation
-from pipeline.results.document import MetricValue
+from pipeline.results.findings import MetricValue
 from pipeline.results.reasons import Action, AdviceReason, LimitationKind, UndefinedReason
 from pipeline.results.serialization import to_dict
 from pipeline.results.slopes import Cuped, Segments, SegmentSlope

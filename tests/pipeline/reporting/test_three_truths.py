@@ -19,7 +19,8 @@ from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs, relative_change
 from pipeline.inference.hypotheses.recommendation import advise
 from pipeline.reporting.report import write_report
-from pipeline.results.document import Experiment, GroupKpi, MetricValue
+from pipeline.results.document import Experiment
+from pipeline.results.findings import GroupKpi, MetricValue
 from pipeline.results.serialization import parse
 from pipeline.simulator import planted_slopes
 from pipeline.simulator.shop_experiment import SimulationConfig

@@ -19,15 +19,8 @@ from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.inference.hypotheses.metric_ranking import rank_metrics
 from pipeline.reporting.report import build_report, write_report
 from pipeline.reporting.study_report import limitations_of_log
-from pipeline.results.document import (
-    Experiment,
-    Findings,
-    GroupKpi,
-    Ingestion,
-    MetricValue,
-    Provenance,
-    SourceFile,
-)
+from pipeline.results.document import Experiment, Ingestion, Provenance, SourceFile
+from pipeline.results.findings import Findings, GroupKpi, MetricValue
 from pipeline.results.serialization import parse
 from pipeline.study import Hypothesis, LogColumns, RegressionConfig, parse_study
 from tests.pipeline.experiment.logs import ingest

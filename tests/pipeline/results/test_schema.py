@@ -7,7 +7,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from pipeline.results.document import SCHEMA_VERSION, Report
-from pipeline.results.serialization import parse, report_schema, to_dict
+from pipeline.results.serialization import parse, to_dict
+from pipeline.results.stored import report_schema
 
 VALIDATOR = Draft202012Validator(report_schema())
 

@@ -5,17 +5,11 @@ import json
 import pytest
 
 from pipeline.core.errors import DataError
-from pipeline.results.document import Estimates
+from pipeline.results.findings import Estimates
 from pipeline.results.power import PowerAnalysis
 from pipeline.results.reader import read_report
-from pipeline.results.serialization import (
-    parse,
-    read_estimates,
-    read_power,
-    to_dict,
-    write_estimates,
-    write_result,
-)
+from pipeline.results.serialization import parse, to_dict
+from pipeline.results.stored import read_estimates, read_power, write_estimates, write_result
 from tests.pipeline.inference.planned import planned_power
 
 

@@ -1,5 +1,7 @@
 """Study folders from templates, and further studies of a project."""
 
+from dataclasses import replace
+
 import pytest
 import yaml
 
@@ -9,6 +11,7 @@ from pipeline.core.errors import StudyError
 from pipeline.core.template_names import TEMPLATES
 from pipeline.scaffold.init import add_study, create_project
 from pipeline.scaffold.templates import NewStudy, Template
+from pipeline.study.loader import load_study
 
 STUDIES = [one for one in Template if one is not Template.SPREADSHEET]
 
@@ -38,6 +41,21 @@ def test_a_new_project_is_complete(template, tmp_path, monkeypatch):
         one.name for one in folder.iterdir()
     }
     assert "#" in (folder / "params.yaml").read_text("utf-8")
+
+
+@pytest.mark.parametrize("template", [Template.SYNTHETIC, Template.SERVE])
+def test_a_synthetic_shops_model_is_that_of_the_default_study(template, tmp_path, project_root):
+    """With another, the guardrail may leave fewer preferences than the plan has groups."""
+    folder = create_project(NewStudy(name="my-shop", template=template), tmp_path)
+
+    study = load_study(folder / "params.yaml")
+
+    default = load_study(project_root / "params.yaml")
+    for section in ("synthetic", "sessions", "model", "training"):
+        assert getattr(study, section) == getattr(default, section)
+    assert study.evaluation == replace(default.evaluation, extra_cutoffs=())
+    assert study.experiment.guardrails == default.experiment.guardrails
+    assert study.experiment.groups == default.experiment.groups
 
 
 @pytest.mark.parametrize("template", STUDIES)

@@ -34,9 +34,9 @@ from pipeline.experiment.kpis.contracts import GROUP_KPIS
 from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs
-from pipeline.results.document import Estimates
 from pipeline.results.family import Family
-from pipeline.results.serialization import write_estimates
+from pipeline.results.findings import Estimates
+from pipeline.results.stored import write_estimates
 from pipeline.rollout.gates import Gate, GatedPlan, Outcome
 from pipeline.rollout.operations import approve, start
 from pipeline.rollout.plan import RolloutPlan

@@ -31,7 +31,7 @@ from tests.pipeline.simulator.experiments import (
     write_shop_log,
 )
 
-SEEDS = 50
+SEEDS = 25
 KPIS = [Kpi.CTR, Kpi.CVR, Kpi.UNITS_PER_IMPRESSION]
 RATES = {"impressions_per_user": 12.0, "ctr": 0.2, "cvr": 0.1}
 LEVELS = {
@@ -134,8 +134,8 @@ def distances(folder, truth):
 
 
 @pytest.fixture(scope="module", params=["shop", "direct"])
-def fifty(request, tmp_path_factory):
-    """Distances from the truth and failed checks of 50 experiments."""
+def experiments(request, tmp_path_factory):
+    """Distances from the truth and failed checks of the experiments."""
     found: list[dict] = []
     reports: list[set[str]] = []
     truth = shop_truth(Tempter(), PLAN, config_of(999, truth_users=20_000))
@@ -154,8 +154,8 @@ def fifty(request, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kpi", KPIS)
-def test_measured_kpis_and_the_truth_agree_within_sampling_error(fifty, kpi):
-    z = np.array([of_seed[kpi] for of_seed in fifty[0]])
+def test_measured_kpis_and_the_truth_agree_within_sampling_error(experiments, kpi):
+    z = np.array([of_seed[kpi] for of_seed in experiments[0]])
 
     # errors are estimated from 250 users per group, so the squares are slightly too large
     assert 0.001 < stats.chi2.cdf((z**2).sum(), z.size) < 0.999
@@ -164,9 +164,9 @@ def test_measured_kpis_and_the_truth_agree_within_sampling_error(fifty, kpi):
 
 
 @pytest.mark.slow
-def test_false_positives_on_clean_experiments_are_within_the_levels(fifty):
+def test_false_positives_on_clean_experiments_are_within_the_levels(experiments):
     counts = dict.fromkeys(LEVELS, 0)
-    for found in fifty[1]:
+    for found in experiments[1]:
         assert found <= set(LEVELS)
         for name in found:
             counts[name] += 1

@@ -15,7 +15,7 @@ from pipeline.core.errors import DataError, MissingArtifact, StudyError
 from pipeline.counterfactual.experiment.paired_table import read_pairs
 from pipeline.counterfactual.experiment.stored_estimates import require_current_estimates
 from pipeline.experiment.design.traffic_plan import read_plan
-from pipeline.experiment.log.reading.shown_lists import NoListsError
+from pipeline.experiment.log.reading.shown_lists import UnpairableListsError
 from pipeline.reporting.study_report import report_of_study
 from pipeline.results.counterfactual import SupportStatus
 from pipeline.rollout.gates import Outcome
@@ -275,7 +275,7 @@ def test_a_log_without_lists_says_so(evaluated, tmp_path):
     copy.artifact("experiment.duckdb").unlink()
     run_step("experiment_log", study, copy)
 
-    with pytest.raises(NoListsError, match=r"the log has no lists: .* paretoscope serve"):
+    with pytest.raises(UnpairableListsError, match=r"the log has no lists: .* paretoscope serve"):
         run_step("paired_lists", study, copy)
 
 

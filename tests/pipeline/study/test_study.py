@@ -213,6 +213,7 @@ FRESH = {"rule": "freshness", "add": 1.0, "half_life_days": 7.0}
         ("training.gbce_calibration", 1.0, 1.1, "less than or equal to 1"),
         ("training.preference_sampling", "batch", "step", "'session' or 'batch'"),
         ("training.patience", 1, 0, "greater than 0"),
+        ("training.warm_start_epochs", 1, 0, "greater than 0"),
         ("training.hypervolume_of", "metrics", "recall", "'losses' or 'metrics'"),
         ("training.validation_preferences", 2, 1, "greater than or equal to 2"),
         ("training.warmup_ratio", 0.0, 1.0, "less than 1"),

@@ -69,8 +69,8 @@ ORDER BY ts, impression
 """
 
 
-class NoListsError(LogError):
-    """The log does not say what was shown."""
+class UnpairableListsError(LogError):
+    """The log has no lists, or none that a model can be held to: evaluations of its lists are skipped."""
 
 
 def read_shown_lists(files: Sequence[LogFile], database: Path) -> pl.DataFrame:
@@ -81,7 +81,7 @@ def read_shown_lists(files: Sequence[LogFile], database: Path) -> pl.DataFrame:
         database: The experiment's database, up to date with them.
 
     Raises:
-        NoListsError: if no file of impressions has lists.
+        UnpairableListsError: if no file of impressions has lists.
         LogError: if a file or the database cannot be read.
     """
     return open_lists(files, database, "impressions", SHOWN_LISTS)
@@ -111,7 +111,7 @@ def open_lists(
                 "the log has no lists: no file of impressions has the columns session and items, which are "
                 "lists of item ids (docs/experiment-log.md); log them, or serve with paretoscope serve"
             )
-            raise NoListsError(msg)
+            raise UnpairableListsError(msg)
         columns = ", ".join(map(quote_identifier, contract.columns))
         found = connection.sql(_JOINED.format(columns=columns, view=view)).pl()
         amounts = {"units", "revenue"} & contract.columns.keys()

@@ -8,12 +8,11 @@ import pytest
 
 from models.network.configuration import ModelConfig
 from models.network.model import build_model
-from pipeline.core.errors import LogError
 from pipeline.counterfactual.estimators import estimate
 from pipeline.counterfactual.experiment.examination import ExaminationCurve
 from pipeline.counterfactual.experiment.mixture import weigh_mixture
 from pipeline.counterfactual.experiment.paired_lists import pair_lists
-from pipeline.experiment.log.reading.shown_lists import SHOWN_LISTS
+from pipeline.experiment.log.reading.shown_lists import SHOWN_LISTS, UnpairableListsError
 from pipeline.recommender.recommender import Recommender
 from pipeline.results.counterfactual import Estimator
 from pipeline.simulator.shop_experiment import SimulationConfig, simulate_shop
@@ -101,20 +100,24 @@ def test_fallbacks_are_left_out_and_counted(shown):
 
     assert pairs.fallbacks == 7
     assert len(pairs.impressions) == shown.height - 7
-    with pytest.raises(LogError, match="all are fallbacks"):
+    with pytest.raises(UnpairableListsError, match="all are fallbacks"):
         pair_lists(shown.with_columns(fallback=pl.lit("model error")), PLAN, MODEL)
 
 
 def test_lists_that_the_model_does_not_show_are_refused(shown):
-    with pytest.raises(LogError, match=r"reproduces \d+\.\d% of the logged lists; expected 99%"):
+    with pytest.raises(
+        UnpairableListsError, match=r"reproduces \d+\.\d% of the logged lists; expected 99%"
+    ):
         pair_lists(shown, PLAN, untrained(3))
     reversed_lists = shown.with_columns(pl.col("items").list.reverse())
-    with pytest.raises(LogError, match="Rules, filters or another model were at work"):
+    with pytest.raises(UnpairableListsError, match="Rules, filters or another model were at work"):
         pair_lists(reversed_lists, PLAN, MODEL)
 
 
 def test_a_log_of_another_model_is_refused(shown):
     other = replace(PLAN, model="ba9876543210")
 
-    with pytest.raises(LogError, match=r"model 0123456789ab, and the plan's is ba9876543210"):
+    with pytest.raises(
+        UnpairableListsError, match=r"model 0123456789ab, and the plan's is ba9876543210"
+    ):
         pair_lists(shown, other, MODEL)

@@ -14,7 +14,8 @@ from pipeline.inference.hypotheses.estimate import estimate_hypotheses
 from pipeline.inference.hypotheses.inputs import RegressionInputs
 from pipeline.inference.hypotheses.prediction import fitted_line
 from pipeline.results.family import Family
-from pipeline.results.serialization import read_hypotheses, to_dict
+from pipeline.results.serialization import to_dict
+from pipeline.results.stored import read_hypotheses
 from pipeline.study import parse_study
 
 VALUES = [0.2, 0.25, 0.3, 0.4]

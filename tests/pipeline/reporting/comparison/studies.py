@@ -13,14 +13,13 @@ from pipeline.results.document import (
     Experiment,
     FrontPoint,
     FrontSummary,
-    GroupKpi,
     GroupSummary,
-    MetricValue,
     PlanSummary,
     Provenance,
     Report,
     SourceFile,
 )
+from pipeline.results.findings import GroupKpi, MetricValue
 from pipeline.results.serialization import parse, to_dict
 from pipeline.study import Hypothesis, RegressionConfig
 

@@ -2,6 +2,7 @@
 
 import base64
 from dataclasses import replace
+from itertools import combinations
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -258,6 +259,25 @@ def test_the_front_shows_every_preference_and_labels_the_groups():
     marks = ET.fromstring(as_svg(figure)).iter(f"{SVG}use")
     hollow = [float(mark.get("x")) for mark in marks if "fill-opacity: 0;" in mark.get("style")]
     assert hollow == pytest.approx([x1], abs=1)  # the dominated one
+
+
+def test_no_label_of_a_front_covers_another_or_leaves_its_axes():
+    near = [0.30, 0.545, 0.57, 0.585, 0.614, 0.62, 0.6205]
+    points = [
+        replace(
+            FRONT[0], preference_id=f"p{n}", metrics={"recall": x, "order_density": 0.1 - x / 9}
+        )
+        for n, x in enumerate(near)
+    ]
+
+    figure = front_figure(points, AXES, [group(f"g{n}", f"p{n}") for n in range(1, 7)], 20)
+
+    figure.draw_without_rendering()
+    (ax,) = figure.axes
+    boxes = [one.get_window_extent() for one in ax.texts]
+    assert len(boxes) == 6
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+    assert min(box.y0 for box in boxes) >= ax.get_window_extent().y0 - 1
 
 
 @pytest.mark.slow

@@ -42,7 +42,7 @@ def test_tables_have_rejected_rows_dropped_rows_splits_and_popularity(card):
     assert ["", "train", "validation", "test"] in splits
     assert ["last day (UTC)", "2022-08-01", "2022-08-03", "2022-08-04"] in splits
     assert ["clicks", "5", "2", "6"] in splits
-    assert ["conversion: share of clicks with an order", "40%", "50%", "16.7%"] in splits
+    assert ["conversion: share of clicks with an order", "40.0%", "50.0%", "16.7%"] in splits
     assert ["50%", "2", f"{100 * 4 / 5:.1f}%"] in popular
 
 
@@ -68,9 +68,10 @@ def test_drift_has_its_distribution_by_chance_and_its_interval(card, profile):
             f"({chance['smallest']:.3f} to {chance['largest']:.3f})"
         ) in markdown
     low, high = (1 / 6 - 2 / 5 + side * 1.96 * change["standard_error"] for side in (-1, 1))
-    assert "40% of train clicks and 16.7% of test clicks (2 and 1) led to an order" in markdown
-    assert "a difference of -23.3 percentage points" in markdown
-    assert f"95% CI {100 * low:+.3g} to {100 * high:+.3g} (z = {change['z']:.1f};" in markdown
+    assert "40.0% of train clicks and 16.7% of test clicks (2 and 1) led to an order" in markdown
+    assert "a difference of −23.3 percentage points" in markdown
+    interval = f"95% CI {100 * low:+.3g} to {100 * high:+.3g} (z = {change['z']:.1f};"
+    assert interval.replace("-", "−") in markdown
     assert "**A larger distance is not necessarily drift over time**" in markdown
 
 

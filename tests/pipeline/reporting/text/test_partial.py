@@ -12,7 +12,8 @@ from pipeline.core.contracts import Kpi
 from pipeline.reporting.report import build_report
 from pipeline.reporting.tables import report_tables
 from pipeline.reporting.text.partial import partial_sentences
-from pipeline.results.document import Findings, Provenance
+from pipeline.results.document import Provenance
+from pipeline.results.findings import Findings
 from pipeline.results.hypothesis import Elasticity, PartialSlope
 from pipeline.results.reasons import UndefinedReason, Verdict
 from tests.pipeline.reporting.page import Page

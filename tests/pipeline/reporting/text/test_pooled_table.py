@@ -7,7 +7,7 @@ import pytest
 from pipeline.core.errors import DataError
 from pipeline.inference.meta.pool_studies import pool_studies
 from pipeline.reporting.text.pooled_table import pooled_lines
-from pipeline.results.serialization import write_result
+from pipeline.results.stored import write_result
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from fastapi import HTTPException
 from fastapi.testclient import TestClient
 
 from pipeline.inference.hypotheses.prediction import fitted_line
-from pipeline.results.serialization import read_estimates
+from pipeline.results.stored import read_estimates
 from pipeline.serving.explorer.explorer import Explorer
 from pipeline.serving.explorer.routes import PAGE
 from pipeline.serving.explorer.schemas import ListsRequest
