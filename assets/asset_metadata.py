@@ -159,6 +159,7 @@ ASSETS: Mapping[str, Facts] = {
             "dataset.path",
             "synthetic",
             "experiment",
+            "compute",
             "simulator",
             "serving.exploration",
         ),
@@ -169,7 +170,7 @@ ASSETS: Mapping[str, Facts] = {
         "5_experiment",
         "duckdb",
         EXPERIMENTERS,
-        ("experiment",),
+        ("experiment", "compute"),
         table=LOG,
     ),
     "group_kpis": Facts(

@@ -90,6 +90,6 @@ def test_a_log_without_a_row_says_where_it_was_looked_for(study_of):
 
     with pytest.raises(
         ParetoscopeError,
-        match=r"1 file; they have no rows at all: check the export and experiment\.log_path",
+        match=r"1 file; there are no rows at all: check the export and experiment\.log_path",
     ):
         study.run()
