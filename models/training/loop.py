@@ -152,8 +152,8 @@ class _Run:
             model=asdict(model_config), losses=config.losses,
         )  # fmt: skip
         fingerprint = partial(
-            run_fingerprint, model_config, config, n_items=n_items, seed=seed,
-            data=(tokens, validation), item_values=item_values,
+            run_fingerprint, config, n_items=n_items, seed=seed, data=(tokens, validation),
+            item_values=item_values,
         )  # fmt: skip
         self.fingerprint = fingerprint(self.lineage)
         if state_file is not None and (saved := load_state(state_file, self.fingerprint)):

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from models.errors import CheckpointError
 from models.fronts import FrontQuality
-from models.network.configuration import ModelConfig
 from models.tokens import SessionTokens
 from models.training.configuration import TrainingConfig
 from models.training.result import CurvePoint
@@ -117,7 +116,6 @@ class Lineage:
 
 
 def run_fingerprint(  # noqa: PLR0913 - everything a run depends on
-    model: ModelConfig,
     training: TrainingConfig,
     lineage: Lineage,
     *,
@@ -126,9 +124,9 @@ def run_fingerprint(  # noqa: PLR0913 - everything a run depends on
     data: tuple[SessionTokens, ...],
     item_values: NDArray | None = None,
 ) -> str:
-    """Fingerprint of configuration, seed, data and lineage, which must match to resume a run."""
+    """Fingerprint of configuration, seed, data and lineage (with the network), which must match to resume a run."""
     digest = hashlib.blake2b(digest_size=16)
-    facts = [_FORMAT, asdict(model), asdict(training), n_items, seed, asdict(lineage)]
+    facts = [_FORMAT, asdict(training), n_items, seed, asdict(lineage)]
     digest.update(json.dumps(facts).encode())
     for tokens in data:
         for array in (tokens.items, tokens.ordered, tokens.carted, tokens.offsets):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from scipy.special import betainc, ndtr
+from scipy.special import bdtrc, ndtr
 
 from pipeline.core.labels import counted
 from pipeline.inference.diagnostics.sample_ratio import sample_ratio_e_value
@@ -212,8 +212,7 @@ _PROBLEMS = (
 
 def is_above(bad: int, total: int, limit: float) -> bool:
     """Whether a share of independent rows is significantly above a limit, at one of a month's looks."""
-    at_least = float(betainc(bad, total - bad + 1, limit)) if bad else 1.0  # of a binomial
-    return at_least < FAMILY_ALPHA / _LOOKS
+    return float(bdtrc(bad - 1, total, limit)) < FAMILY_ALPHA / _LOOKS
 
 
 _LARGEST_FALLBACK = 0.05

@@ -15,6 +15,7 @@ import polars as pl
 
 from pipeline.core.errors import QualityError
 from pipeline.datasets.io.files import duckdb_path
+from pipeline.experiment.log.database import has_rows
 from pipeline.experiment.log.reasons import OUTSIDE_GROUPS
 from pipeline.quality.expectation import CheckResult, Rule
 from pipeline.quality.suites import RULES
@@ -62,10 +63,8 @@ def check_experiment_log(
     share = (limits or {}).get("max_faulty_share", _MAX_FAULTY_SHARE)
     with _database() as (connection, _):
         connection.execute("ATTACH $path AS log (READ_ONLY)", {"path": str(database)})
-        (has_rows,) = connection.execute(
-            "SELECT count(*) FROM duckdb_views() WHERE database_name = 'log' AND view_name = 'impressions'"
-        ).fetchone() or (0,)
-        if has_rows:
+        is_in_files = has_rows(connection, "log")
+        if is_in_files:
             connection.execute("CREATE VIEW impressions AS SELECT * FROM log.impressions")
         connection.execute(
             "CREATE TABLE faulty_rows AS SELECT reason, sum(rows)::BIGINT AS rows, "
@@ -78,7 +77,9 @@ def check_experiment_log(
             "ORDER BY 2 DESC, 1",
             {"share": share, "outside": OUTSIDE_GROUPS},
         )
-        rules = [one for one in RULES["experiment_log"] if has_rows or one.table != "impressions"]
+        rules = [
+            one for one in RULES["experiment_log"] if is_in_files or one.table != "impressions"
+        ]
         return _validated(rules, connection)
 
 

@@ -58,15 +58,15 @@ def pair_experiment_lists(study: Study, paths: StudyPaths) -> StepResult[Pairing
         MissingArtifact: if the log, the plan or the model is missing.
         LogError: if the log has no lists, they are not the model's, or the groups are external variants.
     """
-    plan, version = plan_of_groups(paths), log_version(paths)
-    served = paths_of_plan(plan, paths)
-    recommender = Recommender.load(served).with_axis(plan.second_axis, study, served)
     if study.compute.warehouse is not None:
         msg = (
             "the log is in a warehouse (compute.warehouse), and no row leaves it, so its lists cannot be paired; "
             "export the log to files, and set experiment.log_path instead"
         )
         raise UnpairableListsError(msg)
+    plan, version = plan_of_groups(paths), log_version(paths)
+    served = paths_of_plan(plan, paths)
+    recommender = Recommender.load(served).with_axis(plan.second_axis, study, served)
     shown = read_shown_lists(study_log(study.experiment, paths).files, paths.require(DATABASE))
     pairs = pair_lists(shown, plan, recommender)
     summary = PairingSummary(

@@ -10,7 +10,8 @@ from pipeline.artifacts.storage import ASSET_PATHS, DATABASE, StudyPaths, read_t
 from pipeline.core.asset_graph import ASSET_GRAPH
 from pipeline.core.errors import MissingArtifact
 from pipeline.evaluation.scoring import SCORES
-from pipeline.experiment.kpis.aggregate import has_rows, open_tables
+from pipeline.experiment.kpis.aggregate import open_tables
+from pipeline.experiment.log.database import has_rows
 
 LISTS = "preference_lists"
 LOG = "experiment_log"
@@ -74,7 +75,7 @@ def _of_preferences(folders: list[Path], file: str) -> pl.DataFrame:
 
 def _impressions(database: Path) -> pl.DataFrame:
     with open_tables(database) as connection:
-        if not has_rows(connection):
+        if not has_rows(connection.con):
             msg = "the log is in a warehouse (compute.warehouse), and no row leaves it; query it there"
             raise MissingArtifact(msg)
         return connection.table("impressions").to_polars()

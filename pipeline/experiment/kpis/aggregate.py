@@ -17,7 +17,7 @@ from pipeline.experiment.kpis.daily_kpis import daily_totals, returning_user_tot
 from pipeline.experiment.kpis.group_kpis import group_kpis
 from pipeline.experiment.kpis.pre_experiment import pre_period_sums, segment_kpis
 from pipeline.experiment.kpis.user_totals import group_counts, per_user_totals
-from pipeline.experiment.log.database import database_errors
+from pipeline.experiment.log.database import database_errors, has_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def aggregate(database: Path, plan: Plan) -> ExperimentAggregates:
     That of a log in a warehouse has no rows, but these tables.
     """
     with open_tables(database) as connection:
-        if not has_rows(connection):
+        if not has_rows(connection.con):
             return _stored(connection)
         impressions = connection.table("impressions")
         impressions = impressions.mutate(batch=_batch(impressions.user))
@@ -79,17 +79,8 @@ def stored_name(table: str) -> str:
     return f"summed_{table}"
 
 
-def has_rows(connection: Backend) -> bool:
-    """Whether a database has the log's impressions; that of a log in a warehouse has its sums."""
-    return stored_name("group_kpis") not in _names(connection)
-
-
-def _names(connection: Backend) -> set[str]:
-    return {name for (name,) in connection.raw_sql("SHOW TABLES").fetchall()}
-
-
 def _stored(connection: Backend) -> ExperimentAggregates:
-    names = _names(connection)
+    names = {name for (name,) in connection.raw_sql("SHOW TABLES").fetchall()}
     tables: dict[str, Any] = {
         field.name: connection.table(stored_name(field.name)).to_polars()
         if stored_name(field.name) in names

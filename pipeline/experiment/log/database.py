@@ -35,3 +35,16 @@ def open_database(database: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         duckdb.connect(str(database), read_only=True) as connection,
     ):
         yield connection
+
+
+def has_rows(connection: duckdb.DuckDBPyConnection, catalog: str | None = None) -> bool:
+    """Whether a database has the log's impressions; that of a log in a warehouse has sums only.
+
+    ``catalog`` is the name under which it is attached; None for the database of the connection.
+    """
+    found = connection.execute(
+        "SELECT 1 FROM duckdb_views() WHERE view_name = 'impressions' "
+        "AND database_name = coalesce($catalog, current_database())",
+        {"catalog": catalog},
+    )
+    return bool(found.fetchall())

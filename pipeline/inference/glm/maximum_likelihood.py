@@ -44,13 +44,15 @@ def fit_glm(family: Family, design: Floats, trials: Floats, successes: Floats) -
         if family is Family.BINOMIAL:
             y, weight, offset = successes / trials, trials, np.zeros_like(trials)
             mean = (y + 0.5) / 2
+            line = np.log(mean / (1 - mean))  # family.link rounds in another way
         else:
             y, weight, offset = successes, np.ones_like(trials), np.log(trials)
             mean = (y + y.mean()) / 2
-        line, params = _link(family, mean), np.zeros(design.shape[1])
+            line = np.log(mean)
+        params = np.zeros(design.shape[1])
         scaled, scaled_target = design, y
         for _ in range(_STEPS):
-            before, slope = params, _link_slope(family, mean)
+            before, slope = params, 1 / family.variance(_inside(family, mean))
             roots = np.sqrt(weight * (1 / (slope**2 * _variance(family, mean))))
             target = line + slope * (y - mean) - offset
             if not (np.isfinite(roots).all() and np.isfinite(target).all()):
@@ -59,12 +61,12 @@ def fit_glm(family: Family, design: Floats, trials: Floats, successes: Floats) -
             scaled, scaled_target = roots[:, None] * design, roots * target
             params = np.linalg.lstsq(scaled, scaled_target, rcond=-1)[0]
             line = design @ params + offset
-            mean = _mean(family, line)
+            mean = family.mean(line)
             if np.allclose(before, params, atol=_CONVERGED, rtol=0):
                 break
         inverse = _pseudo_inverse(scaled)
         params = inverse @ scaled_target
-        mean = _mean(family, design @ params + offset)
+        mean = family.mean(design @ params + offset)
         chi2 = (y - mean) ** 2 / _variance(family, mean) * weight
         return GlmFit(
             params=params,
@@ -77,24 +79,9 @@ def _inside(family: Family, mean: Floats) -> Floats:
     return np.clip(mean, _EPSILON, 1 - _EPSILON if family is Family.BINOMIAL else np.inf)
 
 
-def _link(family: Family, mean: Floats) -> Floats:
-    inside = _inside(family, mean)
-    return np.log(inside / (1 - inside)) if family is Family.BINOMIAL else np.log(inside)
-
-
-def _mean(family: Family, line: Floats) -> Floats:
-    return 1 / (1 + np.exp(-line)) if family is Family.BINOMIAL else np.exp(line)
-
-
-def _link_slope(family: Family, mean: Floats) -> Floats:
-    inside = _inside(family, mean)
-    return 1 / (inside * (1 - inside)) if family is Family.BINOMIAL else 1 / inside
-
-
 def _variance(family: Family, mean: Floats) -> Floats:
     """Of one trial; that of amounts is not kept off 0, as in statsmodels."""
-    inside = _inside(family, mean)
-    return inside * (1 - inside) if family is Family.BINOMIAL else mean
+    return family.variance(_inside(family, mean) if family is Family.BINOMIAL else mean)
 
 
 def _pseudo_inverse(matrix: Floats) -> Floats:

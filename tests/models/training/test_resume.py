@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from itertools import count, pairwise
 from pathlib import Path
 
@@ -59,6 +59,20 @@ CONFIG = TrainingConfig(
 SPARSE = replace(CONFIG, sparse_items=True)
 STEPS_AN_EPOCH = 3
 LINEAGE = Lineage(source="source", losses=("click", "order"), items=("a\nb", "c"))
+
+
+def printed_by(program):
+    """The JSON that a program prints in a process of its own, which has one thread and may therefore fork."""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error of the code under test
@@ -291,16 +305,7 @@ def killed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("killed")
     program = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); "
     program += f"import test_resume; test_resume.be_killed({str(folder)!r})"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return folder, json.loads(done.stdout)
+    return folder, printed_by(program)
 
 
 @pytest.fixture(scope="module")
@@ -453,7 +458,7 @@ OTHER = {
 def fingerprint(model=MODEL, training=CONFIG, tokens=None, lineage=LINEAGE, **more):
     tokens = chains(n=5) if tokens is None else tokens
     arguments = {"n_items": ITEMS, "seed": 5, "data": (tokens, chains(n=3))} | more
-    return run_fingerprint(model, training, lineage, **arguments)
+    return run_fingerprint(training, replace(lineage, model=asdict(model)), **arguments)
 
 
 def test_every_field_belongs_to_the_run():

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from pipeline.core.contracts import ITEMS
 from pipeline.recommender.recommender import Recommender
 from pipeline.recommender.train import FINISHED, fit_study
 from pipeline.study import Study, parse_study
+from tests.models.training.test_resume import printed_by
 from tests.pipeline.recommender.test_train import N_ITEMS, write_tokens
 
 STATE = "conditioned_model.state.safetensors"
@@ -146,17 +146,8 @@ def test_a_week_that_is_killed_at_any_rename_ends_as_one_that_is_not(study, tmp_
     fit_study(study, second_week)
     write_week(second_week, 1)
     program = f"import pathlib; from {__name__} import be_killed; be_killed(pathlib.Path({str(tmp_path)!r}))"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
 
-    *killed, whole = json.loads(done.stdout)
+    *killed, whole = printed_by(program)
     assert whole["ended"] == "exit 0"
     assert len(killed) >= 3  # saved states, the published folder, the finished state
     assert {one["model"] for one in killed} == {whole["model"]}
