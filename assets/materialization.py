@@ -20,6 +20,7 @@ from pipeline.core.asset_graph import rematerialize_command
 from pipeline.core.errors import USER_ERRORS, MissingArtifact, TooLittleDataError
 from pipeline.experiment.log.reading.shown_lists import UnpairableListsError
 from pipeline.quality.runner import BrokenRulesError
+from pipeline.quality.suites import RULES
 from pipeline.steps.result import LazyFigure, Markdown, StepResult
 from pipeline.steps.rollout_gates.plan import NoRolloutError
 from pipeline.steps.run import Step
@@ -147,7 +148,7 @@ def materialize_result(
         tags={_CODE_VERSION: code_version(key[0], study, file.root) or "unpinned"},
         metadata={name: _metadata_value(value) for name, value in shown.items()},
         check_results=[
-            *check_results(result.checks, waived=result.waived),
+            *check_results(result.checks, waived=result.waived, declared=RULES.get(key[0], ())),
             *(diagnostic_results(result.diagnostics) if result.diagnostics else ()),
         ],
     )

@@ -149,7 +149,7 @@ class _Run:
         last = read_state(warm_start.file) if warm_start and warm_start.file.exists() else None
         self.lineage = Lineage(
             source=last and last.digest, items=warm_start and warm_start.items,
-            model=asdict(model_config), losses=config.losses,
+            model=asdict(model_config), objectives=tuple(map(asdict, config.objectives)),
         )  # fmt: skip
         fingerprint = partial(
             run_fingerprint, config, n_items=n_items, seed=seed, data=(tokens, validation),

@@ -105,13 +105,13 @@ class Lineage:
     Attributes:
         source: Digest of the state the run continues from; None if it trains from scratch.
         model: The section ``model``.
-        losses: The objectives' losses, in the order of the preference's weights.
+        objectives: ``training.objectives``, in the order of the preference's weights.
         items: The shop's ids of the items, in index order; None if no run is to continue.
     """
 
     source: str | None = None
     model: dict[str, Any] = field(default_factory=dict)
-    losses: tuple[str, ...] = ()
+    objectives: tuple[dict[str, Any], ...] = ()
     items: tuple[str, ...] | None = None
 
 
@@ -162,7 +162,7 @@ def save_state(  # noqa: PLR0913 - everything needed to resume
         "fingerprint": fingerprint,
         "source": lineage.source,
         "model": lineage.model,
-        "losses": lineage.losses,
+        "objectives": lineage.objectives,
         "scaler": scaler,
         "epoch": progress.epoch,
         "step": progress.step,
@@ -256,7 +256,7 @@ def _read(file: Path, fingerprint: str | None = None) -> SavedState | None:
         lineage=Lineage(
             source=facts["source"],
             model=facts["model"],
-            losses=tuple(facts["losses"]),
+            objectives=tuple(facts["objectives"]),
             items=None if items is None else tuple(json.loads(items.numpy().tobytes())),
         ),
         progress=progress,

@@ -100,14 +100,20 @@ def carry_over(  # noqa: PLR0913 - a run and its source
 def _difference(saved: SavedState, lineage: Lineage, config: TrainingConfig) -> str | None:
     """Why a run cannot continue from a state; None if it can."""
     source = saved.lineage
-    if source.losses != lineage.losses:
+    before, now = ([objective["loss"] for objective in one.objectives] for one in (source, lineage))
+    if before != now:
         return (
-            f"its training.objectives are {list(source.losses)}, now {list(lineage.losses)}, "
-            "and a preference would change its meaning"
+            f"its training.objectives are {before}, now {now}, and a preference would change its "
+            "meaning"
         )
-    for key, now in lineage.model.items():
-        if source.model.get(key) != now:
-            return f"its model.{key} was {source.model.get(key)}, now {now}"
+    sections = {"model": (source.model, lineage.model)} | {
+        f"training.objectives.{place}": pair
+        for place, pair in enumerate(zip(source.objectives, lineage.objectives, strict=True))
+    }
+    for section, (was, now) in sections.items():
+        if changed := [key for key in now if was.get(key) != now[key]]:
+            key = changed[0]
+            return f"its {section}.{key} was {was.get(key)}, now {now[key]}"
     if any(name.startswith("1.") for name in saved.optimizers) != config.sparse_items:
         return f"its training.sparse_items was {not config.sparse_items}"
     return None

@@ -31,7 +31,7 @@ def fit_study(study: Study, paths: StudyPaths) -> TrainedModel:
 
     An interrupted run resumes from the state file in the study's folder. With
     ``training.warm_start_epochs``, the finished state is kept, and the next run continues from it; a
-    run on the same data and parameters as the last one changes nothing. Of several processes started
+    run on the same data and parameters as the last one changes nothing. Without it, no state is kept. Of several processes started
     by ``torchrun``, the first one publishes.
 
     Raises:

@@ -1,16 +1,31 @@
 """``compute``: where the sums of the experiment are computed."""
 
+import re
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator
 from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
 
 from models.strict import STRICT
 from pipeline.core.errors import StudyError
 from pipeline.study.experiment import ExperimentConfig, LogSource
 
-_TABLE = Annotated[str, Field(pattern=r"^[^.\s]+([.][^.\s]+){0,2}$")]
+_TABLE_NAME = re.compile(r"[^.\s]+([.][^.\s]+){0,2}")
+
+
+def _table(name: str) -> str:
+    if _TABLE_NAME.fullmatch(name) is None:
+        problem = (
+            "expected the name of a table or view, such as impressions or shop.impressions; for a name with spaces "
+            "or dots of its own, make a view"
+        )
+        raise PydanticCustomError("table", "{problem}", {"problem": problem})
+    return name
+
+
+_Table = Annotated[str, AfterValidator(_table)]
 
 
 class WarehouseBackend(StrEnum):
@@ -40,8 +55,8 @@ class WarehouseConfig:
     """
 
     backend: WarehouseBackend
-    impressions: _TABLE
-    users: _TABLE | None = None
+    impressions: _Table
+    users: _Table | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
@@ -79,11 +94,17 @@ def check_log_place(experiment: ExperimentConfig, compute: ComputeConfig) -> Non
         )
         raise StudyError(msg)
     of_files = [
-        key for key in ("log_path", "columns", "files") if getattr(experiment, key) is not None
+        key for key in ("log_path", "columns", "files", "subfolders") if getattr(experiment, key)
     ]
     if compute.warehouse is not None and of_files:
         msg = (
-            f"experiment.{of_files[0]} describes log files, but compute.warehouse is set; set one of the two to "
-            "null. A view in the warehouse renames columns and converts times"
+            f"experiment.{of_files[0]} describes log files, but compute.warehouse is set; remove one of the two. "
+            "A view in the warehouse renames columns and converts times"
+        )
+        raise StudyError(msg)
+    if compute.warehouse is not None and compute.warehouse.users == compute.warehouse.impressions:
+        msg = (
+            f"compute.warehouse.users = {compute.warehouse.users} is the table of impressions; name a table or view "
+            "with one row per user, or null"
         )
         raise StudyError(msg)

@@ -1,6 +1,10 @@
 """A study of variants: its table of metrics, and the plan that was made from it."""
 
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -15,6 +19,8 @@ from pipeline.experiment.warehouse.connection import URL_VARIABLE
 from pipeline.steps.log_validation import validate_log
 from pipeline.study import PARAMS_FILE, load_study
 from tests.pipeline.experiment.warehouse.tables import create_in_duckdb
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -159,3 +165,21 @@ def test_the_report_of_a_log_in_a_warehouse(two_variants_project, in_warehouse):
     assert report.ingestion.funnel == expected.ingestion.funnel
     assert report.diagnostics.sample_ratio == expected.diagnostics.sample_ratio
     assert [one.interval for one in report.lifts] == [one.interval for one in expected.lifts]
+
+
+@pytest.mark.slow
+def test_dagster_runs_the_study_of_a_log_in_a_warehouse(two_variants_project, in_warehouse):
+    """The rules on single impressions are declared for every study, and not run on this one."""
+    in_warehouse()
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", "study"],
+        cwd=two_variants_project,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "report: " in done.stdout

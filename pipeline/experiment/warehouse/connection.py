@@ -1,10 +1,11 @@
 """The connection to a warehouse; its errors as one line, without its address."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import ibis
 from ibis.backends import BaseBackend
@@ -21,6 +22,8 @@ _EXAMPLES = {
     WarehouseBackend.POSTGRES: "postgres://USER:PASSWORD@HOST:5432/DATABASE",
 }
 _CONNECT_SECONDS = 30
+_SECRET = re.compile("pass|pwd|token|secret|key", re.IGNORECASE)
+"""Names of parameters in a URL whose values are left out of messages."""
 
 
 @contextmanager
@@ -67,7 +70,23 @@ def _address(config: WarehouseConfig) -> str:
             f"as {example}: export {URL_VARIABLE}={example}"
         )
         raise LogError(msg)
+    if config.backend is not WarehouseBackend.DUCKDB and not _is_whole(url):
+        msg = (
+            f"{URL_VARIABLE} cannot be read as a URL; expected the form of {_EXAMPLES[WarehouseBackend.POSTGRES]}, "
+            "with special characters of user and password as %XX, such as %2F for / and %40 for @"
+        )
+        raise LogError(msg)
     return url
+
+
+def _is_whole(url: str) -> bool:
+    """Whether a URL's parts are what they seem: a ``/``, ``?`` or ``#`` in a password ends the host's part."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # is read when it is asked for
+    except ValueError:
+        return False
+    return "@" not in parts.path + parts.query + parts.fragment
 
 
 def _connect(config: WarehouseConfig, url: str) -> BaseBackend:
@@ -102,10 +121,9 @@ def warehouse_errors(config: WarehouseConfig, url: str) -> Iterator[None]:
         if not _is_of_engine(error):
             raise
         line = _without_secrets(str(error).strip().partition("\n")[0], url)
-        msg = (
-            f"the warehouse ({config.backend}) refuses: {line}. Check {URL_VARIABLE} and compute.warehouse; if a "
-            "number is out of range, a sum exceeds 64 bits: check the largest revenue and units of the log"
-        )
+        msg = f"the warehouse ({config.backend}) refuses: {line}. Check {URL_VARIABLE} and compute.warehouse"
+        if "range" in line or "overflow" in line.lower():
+            msg += "; a sum exceeds 64 bits: check the largest revenue and units of the log"
         raise LogError(msg) from None  # the driver's traceback may have the address
 
 
@@ -118,8 +136,9 @@ def _is_of_engine(error: Exception) -> bool:
 
 
 def _without_secrets(text: str, url: str) -> str:
-    password = urlsplit(url).password
-    for secret in (url, password, unquote(password or "")):
+    parts = urlsplit(url)
+    asked = [value for name, value in parse_qsl(parts.query) if _SECRET.search(name)]
+    for secret in (url, parts.password, unquote(parts.password or ""), *asked):
         if secret:
             text = text.replace(secret, "…")
     return text

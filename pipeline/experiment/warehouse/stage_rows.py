@@ -33,6 +33,11 @@ _TYPES: dict[Any, tuple[str, str]] = {
 }
 """The type that an engine computes with, and what it is called in messages."""
 
+_UNITS = {
+    "ts": " (ts in milliseconds since 1970 UTC)",
+    "revenue": " (revenue in the smallest unit of the currency)",
+}
+
 _COVARIATES = COLUMNS[LogTable.USERS]
 
 _OPTIONAL = set(COLUMNS[LogTable.IMPRESSIONS]) - set(IMPRESSIONS.columns) | {"ordered", "units"}
@@ -118,14 +123,11 @@ def _read_table(connection: BaseBackend, table: LogTable, name: str) -> tuple[An
         raise LogError(msg)
     columns = tuple(column for column in known if column in schema)
     if wrong := [
-        f"{column} is {schema[column]}, expected {_TYPES[known[column]][1]}"
+        f"{column} is {schema[column]}, expected {_TYPES[known[column]][1]}{_UNITS.get(column, '')}"
         for column in columns
         if not _has_type(schema[column], known[column])
     ]:
-        msg = (
-            f"{name}: {'; '.join(wrong)} (ts in milliseconds since 1970 UTC, revenue in the smallest unit of the "
-            f"currency). Cast them in a view, and name it in {key}"
-        )
+        msg = f"{name}: {'; '.join(wrong)}. Cast them in a view, and name it in {key}"
         raise LogError(msg)
     casts = {
         column: found[column].cast(_TYPES[dtype][0])

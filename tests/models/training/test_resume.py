@@ -58,7 +58,9 @@ CONFIG = TrainingConfig(
 )
 SPARSE = replace(CONFIG, sparse_items=True)
 STEPS_AN_EPOCH = 3
-LINEAGE = Lineage(source="source", losses=("click", "order"), items=("a\nb", "c"))
+LINEAGE = Lineage(
+    source="source", objectives=({"loss": "click"}, {"loss": "order"}), items=("a\nb", "c")
+)
 
 
 def printed_by(program):
@@ -472,7 +474,11 @@ def test_every_field_belongs_to_the_run():
 
     lineages = [
         fingerprint(lineage=replace(LINEAGE, **change))
-        for change in ({"source": "another"}, {"losses": ("order", "click")}, {"items": ("b", "a")})
+        for change in (
+            {"source": "another"},
+            {"objectives": ({"loss": "order"}, {"loss": "click"})},
+            {"items": ("b", "a")},
+        )
     ]
 
     together = [fingerprint(), *models, *trainings, *lineages]

@@ -192,11 +192,20 @@ def test_a_third_week_continues_from_the_second(week):
             r"its training.objectives are \['click', 'order'\], now \['order', 'click'\]",
         ),
         (
+            {
+                "config": replace(
+                    WEEKLY,
+                    objectives=(Objective(loss="click"), Objective(loss="order", scale=2.0)),
+                )
+            },
+            "its training.objectives.1.scale was 4.0, now 2.0",
+        ),
+        (
             {"items": tuple("abcdefghij")},
             "none of its 10 items is among the 10 of the new catalogue",
         ),
     ],
-    ids=["width", "same shapes", "objectives", "items"],
+    ids=["width", "same shapes", "objectives", "scale", "items"],
 )
 def test_a_model_that_cannot_be_continued_is_refused_before_any_step(week, changes, words):
     arguments, file, start = week

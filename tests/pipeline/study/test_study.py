@@ -350,6 +350,28 @@ def test_a_wrong_hypothesis_is_named_with_what_is_accepted(values, field, value,
             ["experiment.log_path describes log files, but compute.warehouse is set"],
         ),
         (
+            {
+                "compute.warehouse": WAREHOUSE,
+                "experiment.source": "files",
+                "experiment.subfolders": True,
+            },
+            ["experiment.subfolders describes log files, but compute.warehouse is set"],
+        ),
+        (
+            {
+                "compute.warehouse": WAREHOUSE | {"users": WAREHOUSE["impressions"]},
+                "experiment.source": "files",
+            },
+            ["compute.warehouse.users = ", "is the table of impressions"],
+        ),
+        (
+            {"compute.warehouse": WAREHOUSE | {"impressions": "my table"}},
+            [
+                "compute.warehouse.impressions = 'my table': expected the name of a table",
+                "make a view",
+            ],
+        ),
+        (
             {"compute.warehouse": WAREHOUSE | {"backend": "polars"}},
             ["compute.warehouse.backend = 'polars': expected one of 'duckdb', 'postgres'"],
         ),

@@ -67,7 +67,7 @@ def refused(tmp_path, monkeypatch):
         ),
         (
             {"impressions": ROWS.with_columns(pl.col("clicked").cast(pl.Int64), units=pl.lit("2"))},
-            "clicked is int64, expected boolean; units is string, expected an integer",
+            "clicked is int64, expected boolean; units is string, expected an integer. Cast them in a view",
         ),
         (
             {"impressions": pl.concat([ROWS, ROWS.with_columns(user=pl.lit(BOB))])},
@@ -99,6 +99,30 @@ def refused(tmp_path, monkeypatch):
 )  # fmt: skip
 def test_a_log_that_breaks_the_contract(refused, change, expected):
     assert expected in refused(**change)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://ann:s3cret/x@h:5432/d",
+        "postgres://ann:s3cret?x@h:5432/d",
+        "postgres://ann:x#s3cret@h:5432/d",
+        "postgres://ann:s3cret@h:port/d",
+        "postgres://ann:s3cret[x@h:5432/d",
+    ],
+)
+def test_an_address_with_an_unescaped_password_is_refused_and_never_shown(refused, url):
+    message = refused(url=url, names={"backend": WarehouseBackend.POSTGRES})
+
+    assert message.startswith(
+        "PARETOSCOPE_WAREHOUSE_URL cannot be read as a URL; expected the form of"
+    )
+    assert "such as %2F for /" in message
+    assert "s3cret" not in message
+
+
+def test_only_a_sum_that_is_too_large_is_said_to_be(refused):
+    assert "64 bits" not in refused(url="duckdb:///nowhere/shop.duckdb")
 
 
 def test_a_sum_beyond_64_bits_is_an_error(refused):
