@@ -1,4 +1,4 @@
-"""Distributed training with ``torchrun``: each process computes a part of every batch."""
+"""Distributed training with ``torchrun`` or Ray Train: each process computes a part of every batch."""
 
 import os
 from collections.abc import Iterator
@@ -40,7 +40,10 @@ class ProcessGroup:
 
 @contextmanager
 def distributed_context(device: str) -> Iterator[ProcessGroup]:
-    """Join the process group if ``torchrun`` started one; gloo on CPU, NCCL on GPUs.
+    """Join the processes that train together, if there are several; gloo on CPU, NCCL on GPUs.
+
+    A process group that exists, as in Ray Train, is used and left as it is. ``torchrun`` sets
+    environment variables only: then the group is made here, and ends here.
 
     Args:
         device: ``cpu``, ``cuda``, or ``auto`` for a GPU if there is one.
@@ -52,23 +55,26 @@ def distributed_context(device: str) -> Iterator[ProcessGroup]:
         msg = "training.device = cuda, but torch finds no GPU; set it to auto or cpu"
         raise ModelError(msg)
     on_gpu = device != "cpu" and torch.cuda.is_available()
-    number, local = _from_environment("WORLD_SIZE", 1), _from_environment("LOCAL_RANK", 0)
+    local = _from_environment("LOCAL_RANK", 0)
     place = torch.device("cuda", local) if on_gpu else torch.device("cpu")
-    if number == 1:
+    if dist.is_initialized():
+        yield ProcessGroup(rank=dist.get_rank(), number=dist.get_world_size(), device=place)
+        return
+    if _from_environment("WORLD_SIZE", 1) == 1:
         yield ProcessGroup(rank=0, number=1, device=place)
         return
     dist.init_process_group("nccl" if on_gpu else "gloo")
     try:
-        yield ProcessGroup(rank=dist.get_rank(), number=number, device=place)
+        yield ProcessGroup(rank=dist.get_rank(), number=dist.get_world_size(), device=place)
     finally:
         dist.destroy_process_group()
 
 
 def is_first_process() -> bool:
-    """Whether this process writes results; true without ``torchrun``."""
-    return _from_environment("RANK", 0) == 0
+    """Whether this process writes results; true if there is no other."""
+    return (dist.get_rank() if dist.is_initialized() else _from_environment("RANK", 0)) == 0
 
 
 def _from_environment(variable: str, alone: int) -> int:
-    """An environment variable set by ``torchrun``; ``alone`` if it is not set."""
+    """An environment variable set by ``torchrun`` and Ray Train; ``alone`` if it is not set."""
     return int(os.environ.get(variable, alone))

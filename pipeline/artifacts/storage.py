@@ -149,7 +149,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     Raises:
         StorageError: if it cannot be written.
     """
-    with _work_folder(target) as work:
+    with work_folder(target) as work:
         fresh = work / target.name
         fresh.mkdir()
         yield fresh
@@ -163,7 +163,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
     Raises:
         StorageError: if it cannot be written.
     """
-    with _work_folder(target) as work:
+    with work_folder(target) as work:
         yield work / target.name
         (work / target.name).replace(target)
 
@@ -181,7 +181,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 @contextmanager
-def _work_folder(target: Path) -> Iterator[Path]:
+def work_folder(target: Path) -> Iterator[Path]:
     """A hidden folder next to ``target`` for unfinished work, deleted at the end.
 
     Its process holds a lock on it (``flock``), which distinguishes it from the leftover of a killed one.
@@ -189,7 +189,7 @@ def _work_folder(target: Path) -> Iterator[Path]:
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         restore_interrupted(target)
-        work, lock = _new_work_folder(target)
+        work, lock = _newwork_folder(target)
         try:
             yield work
         finally:
@@ -197,7 +197,7 @@ def _work_folder(target: Path) -> Iterator[Path]:
             os.close(lock)
 
 
-def _new_work_folder(target: Path) -> tuple[Path, int]:
+def _newwork_folder(target: Path) -> tuple[Path, int]:
     """A new folder, and the descriptor that holds its lock."""
     while True:
         work = Path(mkdtemp(_UNFINISHED, f".{target.name}.", target.parent))

@@ -45,6 +45,14 @@ def port(text: str) -> int:
     raise argparse.ArgumentTypeError(f"{text!r} is not a valid port; expected 0 to 65535")
 
 
+def workers(text: str) -> int:
+    """Parse a number of workers."""
+    with suppress(ValueError):
+        if 0 < (found := int(text)) < 1 << 16:
+            return found
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of workers; such as 4")
+
+
 def number(
     is_valid: Callable[[float], bool], *, expected: str, example: float
 ) -> Callable[[str], float]:

@@ -1,11 +1,6 @@
 """Every command: help, arguments, examples, and the function that runs it."""
 
-from pipeline.cli.arguments import (
-    argument,
-    exploration,
-    override,
-    port,
-)
+from pipeline.cli.arguments import argument, exploration, override, port, workers
 from pipeline.cli.command import Command
 from pipeline.cli.project_commands import PROJECT_COMMANDS
 from pipeline.cli.result_commands import RESULT_COMMANDS
@@ -68,14 +63,23 @@ _ALL = (
     ),
     Command(
         name="train",
-        summary="train the model, with torchrun on several processes",
+        summary="train the model, with torchrun or Ray on several processes",
         description=(
             "Trains the model outside Dagster, and resumes from the checkpoint of an interrupted "
-            "run. Under torchrun, several processes share the work; see docs/models.md."
+            "run. Under torchrun, or on the workers of a Ray cluster, several processes share the work; "
+            "see docs/models.md."
         ),
-        examples=("paretoscope train", "paretoscope train --json"),
+        examples=("paretoscope train", "paretoscope train --json", "paretoscope train --ray 4"),
         run="pipeline.cli.model:train",
         reads=("study", "dataset", "sessions", "model", "training"),
+        arguments=(
+            argument(
+                "--ray",
+                type=workers,
+                metavar="WORKERS",
+                help="train on so many workers of the Ray cluster of RAY_ADDRESS, or of this machine",
+            ),
+        ),
     ),
     Command(
         name="evaluate-shard",
@@ -83,12 +87,24 @@ _ALL = (
         summary="score one shard of the test sessions for the asset preference_scores",
         description=(
             "Scores one of evaluation.shards parts of the test sessions under every preference, so "
-            "that several processes can share the work; see docs/metrics.md."
+            "that several processes can share the work; see docs/metrics.md. With --ray, all parts, as "
+            "tasks of a Ray cluster."
         ),
-        examples=("paretoscope evaluate-shard 1", "paretoscope evaluate-shard 2"),
+        examples=(
+            "paretoscope evaluate-shard 1",
+            "paretoscope evaluate-shard 2",
+            "paretoscope evaluate-shard --ray",
+        ),
         run="pipeline.cli.model:evaluate_shard",
         reads=("study", "dataset", "sessions", "model", "training", "evaluation", "experiment"),
-        arguments=(argument("shard", type=int, help="1 to evaluation.shards"),),
+        arguments=(
+            argument("shard", type=int, nargs="?", help="1 to evaluation.shards"),
+            argument(
+                "--ray",
+                action="store_true",
+                help="score all shards on the Ray cluster of RAY_ADDRESS, or of this machine",
+            ),
+        ),
         has_json=False,
     ),
     Command(

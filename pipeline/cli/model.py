@@ -8,31 +8,42 @@ from pipeline.artifacts.lock import study_lock
 from pipeline.cli.context import adapted, open_project
 from pipeline.cli.output import print_result
 from pipeline.core.asset_graph import rematerialize_command
+from pipeline.core.errors import StudyError
 from pipeline.evaluation.score_files import score_shard
+from pipeline.results.serialization import to_dict
 from pipeline.steps.model import fit_model
+from pipeline.steps.on_ray.score import score_on_ray
+from pipeline.steps.on_ray.train import TrainingSummary, fit_on_ray
 
 
-def train(*, json: bool) -> int:
+def train(*, json: bool, ray: int | None) -> int:
     """Train the study's model."""
     study, paths = open_project()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     # of several processes (torchrun) the first writes
     with study_lock(paths, "paretoscope train") if is_first_process() else nullcontext():
-        trained = fit_model(study, paths).value
-    hypervolume = trained.front.hypervolume
+        if ray is None:
+            summary = TrainingSummary.of(fit_model(study, paths).value)
+        else:
+            summary = fit_on_ray(study, paths, ray)
     line = (
-        f"best epoch {trained.best_epoch}, validation hypervolume {hypervolume:.4f}; "
+        f"best epoch {summary.best_epoch}, validation hypervolume {summary.hypervolume:.4f}; "
         f"next: {adapted(rematerialize_command('preference_scores'))}"
     )
     if json and not is_first_process():
         return 0
-    found = {"best_epoch": trained.best_epoch, "hypervolume": hypervolume}
-    return print_result(found, [line], json=json)
+    return print_result(to_dict(summary), [line], json=json)
 
 
-def evaluate_shard(*, shard: int) -> int:
-    """Score one shard of the test sessions."""
+def evaluate_shard(*, shard: int | None, ray: bool) -> int:
+    """Score one shard of the test sessions, or all of them on Ray."""
+    if ray is (shard is not None):
+        msg = "expected one of SHARD and --ray, such as 'paretoscope evaluate-shard 1'"
+        raise StudyError(msg)
     study, paths = open_project()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    score_shard(study, paths, shard)
+    if shard is None:
+        score_on_ray(study, paths)
+    else:
+        score_shard(study, paths, shard)
     return 0

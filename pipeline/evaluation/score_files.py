@@ -67,8 +67,16 @@ def score_study(study: Study, paths: StudyPaths, ids: Sequence[str]) -> int:
     return targets[0]
 
 
-def score_shard(study: Study, paths: StudyPaths, number: int) -> None:
-    """Score one shard, numbered from 1, under all preferences, for a later :func:`score_study`.
+def score_shard(
+    study: Study, paths: StudyPaths, number: int, ids: Sequence[str] | None = None
+) -> None:
+    """Score one shard for a later :func:`score_study`; what is there is not scored again.
+
+    Args:
+        study: The study.
+        paths: Its paths.
+        number: Of the shard, from 1.
+        ids: The preferences; all of the grid if None.
 
     Raises:
         StudyError: if there is no such shard.
@@ -77,7 +85,8 @@ def score_shard(study: Study, paths: StudyPaths, number: int) -> None:
     if not 1 <= number <= study.evaluation.shards:
         msg = f"there is no shard {number}; evaluation.shards = {study.evaluation.shards}"
         raise StudyError(msg)
-    ScoringJob.open(study, paths).score(preference_ids(study), number - 1)
+    names = preference_ids(study) if ids is None else ids
+    ScoringJob.open(study, paths).score(names, number - 1)
 
 
 def read_scores(study: Study, paths: StudyPaths) -> list[PreferenceScores]:

@@ -31,8 +31,8 @@ def fit_study(study: Study, paths: StudyPaths) -> TrainedModel:
 
     An interrupted run resumes from the state file in the study's folder. With
     ``training.warm_start_epochs``, the finished state is kept, and the next run continues from it; a
-    run on the same data and parameters as the last one changes nothing. Without it, no state is kept. Of several processes started
-    by ``torchrun``, the first one publishes.
+    run on the same data and parameters as the last one changes nothing. Without it, no state is kept. Of several processes,
+    the first one publishes.
 
     Raises:
         ParetoscopeError, ModelError: if an artifact is missing, or parameters and data do not fit.

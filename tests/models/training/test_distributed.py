@@ -24,7 +24,7 @@ from models.objectives.objectives import Objectives
 from models.preferences import sample_preferences
 from models.tokens import SessionTokens
 from models.training.configuration import TrainingConfig
-from models.training.distributed import distributed_context
+from models.training.distributed import distributed_context, is_first_process
 from models.training.loop import train
 from models.training.step import BatchLoss
 
@@ -122,6 +122,21 @@ def test_a_gpu_that_is_not_there_is_refused():
         distributed_context("cuda"),
     ):
         pass
+
+
+def test_a_group_that_exists_is_joined_and_left_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")  # of whatever started this process
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    group = torch.distributed.init_process_group
+    group("gloo", init_method=f"file://{tmp_path / 'group'}", rank=0, world_size=1)
+    try:
+        with distributed_context("cpu") as joined:
+            assert (joined.rank, joined.number, joined.device) == (0, 1, CPU)
+            assert is_first_process()
+        assert torch.distributed.is_initialized()
+    finally:
+        torch.distributed.destroy_process_group()
+    assert not is_first_process()
 
 
 # Two processes

@@ -1,0 +1,1 @@
+"""Training and scoring on a Ray cluster, by the functions that do it on one machine."""
