@@ -137,13 +137,23 @@ def next_scores(
 
     A session is its clicks so far, at least one, and has its own preference.
     """
+    return model.score_all(next_hidden(model, sessions, preference_BO))
+
+
+@torch.no_grad()
+def next_hidden(
+    model: ConditionedSessionModel,
+    sessions: Sequence[NDArray[np.integer]],
+    preference_BO: Tensor,
+) -> Tensor:
+    """The hidden state before each session's next click, as :func:`next_scores`; B × D."""
     check_preference(preference_BO, model.n_objectives)
     if model.training:  # switching the mode visits every layer
         model.eval()
     window = model.config.max_length
     inputs_BT, lengths_B = padded([session[-window:] for session in sessions])
     hidden_BTD = model(inputs_BT, lengths_B, preference_BO)
-    return model.score_all(hidden_BTD[torch.arange(len(sessions)), lengths_B - 1])
+    return hidden_BTD[torch.arange(len(sessions)), lengths_B - 1]
 
 
 def padded(sessions: Sequence[NDArray[np.integer]]) -> tuple[Tensor, Tensor]:

@@ -1,12 +1,13 @@
 """The report of a finished study, from its artifacts."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from models.checkpoint import checkpoint_fingerprint
 from pipeline.artifacts.provenance import provenance, variants_provenance
 from pipeline.artifacts.storage import DATABASE, StudyPaths, read_json, read_table
 from pipeline.core.contracts import ALL_TARGETS, Kpi
@@ -38,6 +39,7 @@ from pipeline.results.findings import Findings, GroupKpi, MetricValue
 from pipeline.results.power import POWER
 from pipeline.results.reasons import LimitationKind
 from pipeline.results.serialization import parse
+from pipeline.results.served_index import read_served_index
 from pipeline.results.stored import read_estimates
 from pipeline.study import Study
 
@@ -62,7 +64,10 @@ def report_of_study(study: Study, paths: StudyPaths, *, origin: Mapping[str, str
     findings = replace(
         findings,
         cutoff=int(metrics["cutoff"].drop_nulls()[0]),
-        limitations=() if has_orders else (Limitation(kind=LimitationKind.NO_ORDERS),),
+        limitations=(
+            *(() if has_orders else (Limitation(kind=LimitationKind.NO_ORDERS),)),
+            *_approximate_lists(paths, {group.name for group in plan.groups}),
+        ),
     )
     return build_report(
         findings,
@@ -116,6 +121,15 @@ def _findings(study: Study, paths: StudyPaths, metrics: pl.DataFrame) -> Finding
         group_kpis=parse(tuple[GroupKpi, ...], kpis.to_dicts()),
         shared_directions=shared_directions(estimates.hypotheses),
     )
+
+
+def _approximate_lists(paths: StudyPaths, groups: Collection[str]) -> Iterator[Limitation]:
+    """That the endpoint took the groups' lists from an index, if it did."""
+    served = read_served_index(paths, checkpoint_fingerprint(paths.require("conditioned_model")))
+    recall = [value for name, value in served.recall.items() if name in groups] if served else []
+    if recall:
+        bounds = (min(recall), max(recall))
+        yield Limitation(kind=LimitationKind.APPROXIMATE_LISTS, recall=bounds)
 
 
 def limitations_of_log(metrics: pl.DataFrame, kpis: Collection[Kpi]) -> tuple[Limitation, ...]:

@@ -217,10 +217,12 @@ class UnfittedPair:
 class Limitation:
     """Something a report cannot say, with the KPIs, counts and metrics it concerns.
 
-    ``counts`` are columns of the table of counts that would change that.
+    ``counts`` are columns of the table of counts that would change that; ``recall`` is the smallest and the
+    largest recall@20 of the groups' lists.
     """
 
     kind: LimitationKind
     kpis: tuple[Kpi, ...] = ()
     counts: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
+    recall: tuple[float, ...] = ()

@@ -54,6 +54,7 @@ from pipeline.study.rules import Calibration as Calibration
 from pipeline.study.rules import CategoryCap as CategoryCap
 from pipeline.study.rules import Diversity as Diversity
 from pipeline.study.rules import Freshness as Freshness
+from pipeline.study.rules import IndexKind as IndexKind
 from pipeline.study.rules import ListRule as ListRule
 from pipeline.study.rules import Pin as Pin
 from pipeline.study.rules import RuleSet as RuleSet

@@ -8,14 +8,14 @@ from pipeline.study.loader import load_study
 from pipeline.study.rules import RuleSet
 from pipeline.study.yaml_file import parse_yaml
 
-_KEYS = {"rules", "filters", "candidates"}
+_KEYS = {"rules", "filters", "candidates", "index"}
 
 
 def read_rules(file: Path, params: Path) -> RuleSet:
-    """The rules, filters and candidates of a YAML file, which are all that apply.
+    """The rules, filters, candidates and index of a YAML file, which are all that apply.
 
     Args:
-        file: With the keys ``rules``, ``filters`` and ``candidates`` of the section ``serving``.
+        file: With the keys ``rules``, ``filters``, ``candidates`` and ``index`` of the section ``serving``.
         params: The study's ``params.yaml``, whose other sections the rules must fit.
 
     Raises:
@@ -36,7 +36,7 @@ def read_rules(file: Path, params: Path) -> RuleSet:
         msg = f"{file}: expected the keys {', '.join(sorted(_KEYS))}, as in the section serving"
         raise StudyError(msg)
     # without those of the study: the file has all rules that apply, and no list is drawn
-    plain: dict[str, Any] = {"rules": [], "filters": {}, "exploration": None}
+    plain: dict[str, Any] = {"rules": [], "filters": {}, "index": None, "exploration": None}
     changed = {f"serving.{key}": value for key, value in {**plain, **values}.items()}
     try:
         return load_study(params, changed).serving.rule_set

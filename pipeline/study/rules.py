@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -73,6 +74,12 @@ class Calibration:
     strength: Annotated[float, Interval(ge=0, le=1)]
 
 
+class IndexKind(StrEnum):
+    """Where the candidates of lists come from, if not from the scores of all items."""
+
+    FAISS_IVF_SQ8 = "faiss-ivf-sq8"
+
+
 ScoreRule = Boost | Freshness
 """Rules that change the scores of catalogue items."""
 
@@ -116,16 +123,18 @@ class RuleSet:
         candidates: Number of best items that list rules choose from.
         filters: Items that are never recommended.
         rules: Re-ranking rules, in order.
+        index: Where candidates come from; None for the scores of all items.
     """
 
     candidates: Candidates = CANDIDATES
     filters: ServingFilters = ServingFilters()
     rules: tuple[Rule, ...] = ()
+    index: IndexKind | None = None
 
     @property
     def is_empty(self) -> bool:
         """Whether lists are the model's own."""
-        return not self.rules and self.filters == ServingFilters()
+        return not self.rules and self.filters == ServingFilters() and self.index is None
 
     @property
     def required_attributes(self) -> set[str]:
@@ -142,11 +151,14 @@ class RuleSet:
 
     def version(self, contents: dict[str, str] | None = None) -> str:
         """Twelve hexadecimal digits of a hash, and eight more of the ``contents`` of filter files, if any."""
-        own = _digest(asdict(self) | {"files": {}})[:12]
+        values = asdict(self)
+        if self.index is None:  # as versions were before there was an index
+            del values["index"]
+        own = _digest(values | {"files": {}})[:12]
         return f"{own}-{_digest(contents)[:8]}" if contents else own
 
     def __str__(self) -> str:
-        named = [one.rule for one in self.rules]
+        named = [one.rule for one in self.rules] + ([str(self.index)] if self.index else [])
         named += [name for name, value in asdict(self.filters).items() if value]
         return f"{self.version()} ({', '.join(named) or 'none'})"
 

@@ -13,9 +13,11 @@ from pipeline.study.rules import (
     CANDIDATES,
     Boost,
     Candidates,
+    IndexKind,
     ListRule,
     Rule,
     RuleSet,
+    ScoreRule,
     ServingFilters,
 )
 
@@ -92,6 +94,8 @@ class ServingConfig:
             from.
         filters: Items that are never recommended.
         rules: Re-ranking rules, in order.
+        index: Approximate index from which candidates of lists are taken, for catalogues so large that the scores of
+            all items take too long; None for exact lists. It changes what the experiment measures.
         exploration: Random lists for a share of the requests; None for none.
         fuse: When the candidate of a rollout is taken out of service at once.
         kafka: Topic that receives a copy of the log; None for none.
@@ -111,6 +115,7 @@ class ServingConfig:
     candidates: Candidates = CANDIDATES
     filters: ServingFilters = ServingFilters()
     rules: tuple[Rule, ...] = ()
+    index: IndexKind | None = None
     exploration: ExplorationConfig | None = None
     fuse: FuseConfig = FuseConfig()
     kafka: KafkaTopic | None = None
@@ -125,6 +130,12 @@ class ServingConfig:
             raise StudyError(msg)
         if any(isinstance(r, Boost) and not (r.categories or r.items) for r in self.rules):
             msg = "serving.rules: a boost has neither items nor categories; give it one of the two"
+            raise StudyError(msg)
+        if self.index and (named := [r.rule for r in self.rules if isinstance(r, ScoreRule)]):
+            msg = (
+                f"serving.index and serving.rules = {named}: the index finds items by the model's scores, "
+                "which these rules change; remove one of the two"
+            )
             raise StudyError(msg)
         if self.exploration is not None:
             self._check_exploration()
@@ -147,4 +158,6 @@ class ServingConfig:
     @property
     def rule_set(self) -> RuleSet:
         """Filters and rules of what is served without rules of its own."""
-        return RuleSet(candidates=self.candidates, filters=self.filters, rules=self.rules)
+        return RuleSet(
+            candidates=self.candidates, filters=self.filters, rules=self.rules, index=self.index
+        )

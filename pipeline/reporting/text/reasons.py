@@ -161,6 +161,10 @@ ANALYSES = {
 """Name and assumption of each analysis."""
 
 _LIMITATIONS = {
+    LimitationKind.APPROXIMATE_LISTS: (
+        "Lists came from an approximate index (serving.index) and had {recall} of the 20 best items, by group; "
+        "offline metrics are those of exact lists, so slopes also contain what the index leaves out."
+    ),
     LimitationKind.SIMULATED: (
         "The users are simulated: this is a dry run and does not describe your shop."
     ),
@@ -254,6 +258,7 @@ def limitation_sentences(limitations: Sequence[Limitation]) -> list[str]:
             kpis=", ".join(KPI_LABELS[kpi] for kpi in one.kpis or _lost_kpis(one.counts)),
             metrics=_listed(one.metrics),
             column=next(iter(one.metrics), ""),
+            recall=" to ".join(f"{share:.1%}" for share in one.recall),
         )
         for one in limitations
     ]

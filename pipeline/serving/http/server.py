@@ -36,7 +36,12 @@ from pipeline.serving.http.log_lines import one_line_logs
 from pipeline.serving.http.prometheus import ServerMetrics
 from pipeline.serving.http.service import Service
 from pipeline.serving.http.watcher import StudyWatcher, log_served, warn_of_unknown_items
-from pipeline.serving.ranking.snapshot import Snapshot, file_fingerprint, load_snapshot
+from pipeline.serving.ranking.snapshot import (
+    Snapshot,
+    file_fingerprint,
+    load_snapshot,
+    record_index,
+)
 from pipeline.study import SERVING_KEY, Study
 
 LOCAL = "127.0.0.1"
@@ -76,6 +81,7 @@ def serve(
         service = build_service(snapshot, study, paths, replica)
         watcher = StudyWatcher(service, study, paths, fingerprint)
         service.swap_snapshot(watcher.with_current_rollout(snapshot, study))
+        record_index(service.snapshot, paths)
         config = uvicorn.Config(
             build_app(service, paths, key=key, host=host, background=watcher.run),
             loop="uvloop",

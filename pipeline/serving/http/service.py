@@ -128,6 +128,8 @@ class Service:
         rollout = None if arm.group else snapshot.rollout
         row = response | {
             "format": FORMAT,
+            "index": arm.model.rules.rule_set.index,
+            "index_recall": arm.recall,
             "release": rollout and rollout.release,
             "stage": rollout and rollout.stage,
             "switched": is_switched,

@@ -25,6 +25,8 @@ from pipeline.serving.ranking.snapshot import (
     Snapshot,
     file_fingerprint,
     load_snapshot,
+    record_index,
+    served_indexes,
     with_rollout,
 )
 from pipeline.study import Study, load_study
@@ -154,6 +156,7 @@ class StudyWatcher:
             return
         self._study, self._fingerprint = study, fingerprint
         await self._swap(snapshot)
+        await asyncio.to_thread(record_index, snapshot, self._paths)
         self._service.metrics.reloads.labels("succeeded").inc()
         warn_of_unknown_items(snapshot)
         log_served(self._service.snapshot, "after a reload")
@@ -187,6 +190,11 @@ def log_served(snapshot: Snapshot, where: str) -> None:
         snapshot.model.rules.version,
         where,
     )
+    for found in served_indexes(snapshot):
+        recall = ", ".join(f"{name} {value:.3f}" for name, value in found.recall.items())
+        _LOG.info(
+            "lists from %s; recall@20 on %d test sessions: %s", found.index, found.sessions, recall
+        )
 
 
 def warn_of_unknown_items(snapshot: Snapshot) -> None:

@@ -1,6 +1,6 @@
 """Ranks a batch of requests of any groups in one forward pass."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.scoring.recommend import best_items, next_scores
+from models.scoring.recommend import best_items, next_hidden
 from pipeline.serving.ranking.rerank import Candidates
 from pipeline.serving.ranking.rule_engine import RerankContext
 from pipeline.serving.ranking.served_model import ServedModel
@@ -43,39 +43,100 @@ class RankRequest:
 
 @torch.no_grad()
 def rank(served: ServedModel, requests: Sequence[RankRequest]) -> list[Candidates]:
-    """The list of each request: scores all items, then applies filters, the second axis and rules.
+    """The list of each request: scores items, then applies filters, the second axis and rules.
 
-    Explored lists are drawn from the best items after filters. A list is shorter than ``k`` if filters and rules leave fewer items.
+    All items are scored; with an index, its candidates, unless filters leave too few of them. Explored lists
+    are drawn from the best of all items after filters. A list is shorter than ``k`` if filters and rules leave fewer items.
     """
-    rules, reranker = served.rules, served.recommender.reranker
     preference_BO = torch.tensor([one.preference for one in requests])
     model = served.recommender.model
-    scores_BI = next_scores(model, [one.session for one in requests], preference_BO)
+    hidden_BD = next_hidden(model, [one.session for one in requests], preference_BO)
+    lists = dict(_rank_by_index(served, requests, hidden_BD))
+    rows = [row for row in range(len(requests)) if row not in lists]
+    if rows:
+        exact = _rank_exactly(served, [requests[row] for row in rows], hidden_BD[rows])
+        lists |= dict(zip(rows, exact, strict=True))
+    return [lists[row] for row in range(len(requests))]
+
+
+def _rank_by_index(
+    served: ServedModel, requests: Sequence[RankRequest], hidden_BD: Tensor
+) -> Iterator[tuple[int, Candidates]]:
+    """The rows for which the index has enough candidates, and their lists, whatever the other requests are."""
+    index, rules, model = served.index, served.rules, served.recommender.model
+    rows = [row for row, one in enumerate(requests) if one.explored_as is None]
+    if index is None or not rows:
+        return
+    needed = [_n_candidates(served, requests[row]) for row in rows]
+    taken = [
+        min(index.searched(n) + len(requests[row].excluded), model.n_items)
+        for row, n in zip(rows, needed, strict=True)
+    ]
+    items_BN, scores_BN = index.candidates(model, hidden_BD[rows], max(taken))
+    for place, (row, n) in enumerate(zip(rows, needed, strict=True)):
+        request = requests[row]
+        items_N, scores_N = items_BN[place, : taken[place]], scores_BN[place, : taken[place]]
+        is_kept = (items_N >= 0) & rules.eligible_I[items_N]
+        is_kept &= ~np.isin(items_N, request.excluded)
+        if is_kept.sum() < min(n, model.n_items):
+            continue
+        items_N, scores_N = items_N[is_kept], scores_N[is_kept]
+        best = np.lexsort((items_N, -scores_N))[:n]
+        own = {
+            item: float(model.item_embedding.weight[item] @ hidden_BD[row])
+            if rules.eligible_I[item] and item not in request.excluded
+            else -np.inf
+            for item in rules.pinned
+        }
+        yield row, _finished(served, request, Candidates(items_N[best], scores_N[best]), own)
+
+
+def _rank_exactly(
+    served: ServedModel, requests: Sequence[RankRequest], hidden_BD: Tensor
+) -> list[Candidates]:
+    rules, model = served.rules, served.recommender.model
+    scores_BI = model.score_all(hidden_BD)
     for row, request in enumerate(requests):
         if (adjustment_I := rules.score_adjustments(request.ts)) is not None:
             scores_BI[row] += adjustment_I
         scores_BI[row, torch.from_numpy(request.excluded)] = -torch.inf
-    n_candidates = max(request.k for request in requests)
-    if rules.list_rules:
-        n_candidates = max(n_candidates, rules.rule_set.candidates)
-    if reranker is not None:
-        n_candidates = max(n_candidates, reranker.axis.candidates)
+    n_candidates = max(_n_candidates(served, request) for request in requests)
     values_BK, items_BK = best_items(scores_BI, min(n_candidates, model.n_items))
     lists: list[Candidates] = []
     for row, request in enumerate(requests):
         scores_K = values_BK[row].numpy()
         n = int(np.isfinite(scores_K).sum())  # filtered items have -∞ and are last
         found = Candidates(items_BK[row, :n].numpy(), scores_K[:n])
-        if reranker is not None and request.level is not None and n:
-            items_1N, scores_1N = found.items[None], found.scores[None]
-            order_1N = reranker.rank(items_1N, scores_1N, level=request.level, k=request.k)
-            found = found.take(order_1N[0])
-        scores_I = scores_BI[row].numpy()
-        context = RerankContext(session=request.session, scores_I=scores_I, k=request.k)
-        lists.append(rules.apply(found, context))
+        lists.append(_finished(served, request, found, scores_BI[row].numpy()))
     for row, drawn in _explored_lists(served, requests, scores_BI):
         lists[row] = drawn
     return lists
+
+
+def _n_candidates(served: ServedModel, request: RankRequest) -> int:
+    """How many of the best items a list needs: rules and the second axis choose among more than it has."""
+    rules, reranker = served.rules, served.recommender.reranker
+    return max(
+        request.k,
+        rules.rule_set.candidates if rules.list_rules else 0,
+        reranker.axis.candidates if reranker is not None else 0,
+    )
+
+
+def _finished(
+    served: ServedModel,
+    request: RankRequest,
+    found: Candidates,
+    scores: NDArray[np.float32] | Mapping[int, float],
+) -> Candidates:
+    """The list from the best items, by the second axis and the rules."""
+    reranker = served.recommender.reranker
+    if reranker is not None and request.level is not None and len(found.items):
+        items_1N, scores_1N = found.items[None], found.scores[None]
+        order_1N = reranker.rank(items_1N, scores_1N, level=request.level, k=request.k)
+        found = found.take(order_1N[0])
+    context = RerankContext(session=request.session, scores=scores, k=request.k)
+    return served.rules.apply(found, context)
 
 
 def rank_sessions(  # noqa: PLR0913 - a request, with many sessions

@@ -1,5 +1,6 @@
 """The rules and filters of a study, compiled for a catalogue."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self, assert_never
@@ -31,10 +32,10 @@ _CACHED_HOURS = 4
 
 @dataclass(frozen=True, slots=True)
 class RerankContext:
-    """The session and all scores of one request."""
+    """The session of one request, and the scores of all items, or at least of those that are pinned."""
 
     session: NDArray[np.int64]
-    scores_I: NDArray[np.float32]
+    scores: NDArray[np.float32] | Mapping[int, float]
     k: int
 
 
@@ -125,6 +126,12 @@ class RuleEngine:
             unknown_items=unknown_items + sum(i not in index for i in _rule_items(rule_set)),
         )
 
+    @property
+    def pinned(self) -> tuple[int, ...]:
+        """The items (model indices) that rules pin."""
+        items = [rule.item for rule in self.list_rules if isinstance(rule, Pin)]
+        return tuple(self.index[item] for item in items if item in self.index)
+
     def score_adjustments(self, ts: int) -> Tensor | None:
         """The adjustment of every item's score at a time, cached by hour; None if all are 0."""
         if not self.freshness_rules:
@@ -158,9 +165,9 @@ class RuleEngine:
                 return cap_category(found, self.category_I[found.items], rule.max_items)
             case Pin():
                 item = self.index.get(rule.item)
-                if item is None or not np.isfinite(context.scores_I[item]):
+                if item is None or not np.isfinite(context.scores[item]):
                     return found
-                return pin_item(found, item, float(context.scores_I[item]), rule.position)
+                return pin_item(found, item, float(context.scores[item]), rule.position)
             case Diversity():
                 return diversify(
                     found,

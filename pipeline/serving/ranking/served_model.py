@@ -7,19 +7,23 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from models.checkpoint import WEIGHTS, checkpoint_fingerprint
 from models.network.model import ConditionedSessionModel
 from pipeline.artifacts.storage import StudyPaths
+from pipeline.core.contracts import Split
 from pipeline.core.errors import DataError
 from pipeline.datasets.item_attributes import read_item_attributes
 from pipeline.experiment.design.exploration import Exploration
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.experiment.log.log_files import model_version
 from pipeline.recommender.recommender import Recommender
+from pipeline.serving.ranking.item_index import ItemIndex, sampled_sessions
 from pipeline.serving.ranking.rule_engine import RuleEngine
 from pipeline.sessions.catalogue import read_catalogue
-from pipeline.study import RuleSet, Study
+from pipeline.sessions.token_store import open_tokens
+from pipeline.study import IndexKind, RuleSet, Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,6 +38,7 @@ class ServedModel:
         by_clicks_I: All items, most clicked in the training split first.
         popular: Those of them that are eligible.
         attributes: The attributes of the catalogue's items, one row each.
+        index: Where the candidates of lists come from; None for exact lists.
     """
 
     fingerprint: str
@@ -43,6 +48,7 @@ class ServedModel:
     popular: tuple[int, ...]
     exploration: Exploration | None = None
     attributes: pl.DataFrame = field(default_factory=pl.DataFrame)
+    index: ItemIndex | None = None
 
     @property
     def version(self) -> str:
@@ -51,6 +57,8 @@ class ServedModel:
 
     def with_rules(self, rule_set: RuleSet, root: Path) -> "ServedModel":
         """The same model in memory under other rules; ``root`` is the project of their files.
+
+        Rules with an index need a model that has one.
 
         Raises:
             DataError, StudyError: if the rules do not fit the catalogue.
@@ -62,6 +70,7 @@ class ServedModel:
             self,
             rules=rules,
             popular=_eligible(self.by_clicks_I, rules),
+            index=self.index if rule_set.index else None,
         )
 
 
@@ -106,7 +115,14 @@ def load_model(
         popular=_eligible(by_clicks_I, rules),
         exploration=Exploration.of(study.serving, plan.salt),
         attributes=attributes,
+        index=_build_index(rule_set.index, table_ID, study, paths) if rule_set.index else None,
     )
+
+
+def _build_index(kind: IndexKind, table_ID: Tensor, study: Study, paths: StudyPaths) -> ItemIndex:
+    tokens = open_tokens(paths.require("sessions", "tokens.safetensors"), Split.TEST)
+    sample = sampled_sessions(tokens, study.study.seed)
+    return ItemIndex.build(kind, table_ID, sample, threads=study.serving.threads)
 
 
 def _eligible(item_I: NDArray[np.int64], rules: RuleEngine) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from pipeline.core.errors import LogError
 from pipeline.experiment.design.plan_checks import paths_of_plan
 from pipeline.experiment.design.traffic_plan import PLAN, TrafficPlan, read_plan
 from pipeline.experiment.log.log_files import ArmName, model_version
+from pipeline.results.served_index import ServedIndex, write_served_index
 from pipeline.rollout.served import Arm as RolloutArm
 from pipeline.rollout.served import ServedRollout
 from pipeline.serving.explorer.study_tables import FILES as EXPLORER_FILES
@@ -29,6 +30,7 @@ class Arm:
         level: The level of the plan's second axis; None for the neutral one.
         group: Name of the test group; None outside the groups.
         name: Name of the arm outside the groups; None for a group.
+        recall: Recall@20 of the lists that its model's index gives under the preference; None for exact lists.
     """
 
     model: ServedModel
@@ -36,6 +38,12 @@ class Arm:
     level: float | None = None
     group: str | None = None
     name: ArmName | None = None
+    recall: float | None = None
+
+    def measured(self) -> "Arm":
+        """The arm with its recall, which takes some seconds for a large catalogue the first time."""
+        index, model = self.model.index, self.model.recommender.model
+        return replace(self, recall=index and index.recall(model, self.preference))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +140,7 @@ def with_rollout(
             name=name,
         )
         _check_preference(f"{name} of the rollout", arms[name], "start a new release")
+        arms[name] = arms[name].measured()
     return replace(snapshot, arms=arms, rollout=rollout)
 
 
@@ -148,7 +157,11 @@ def model_of_arm(
         MissingArtifact, CheckpointError, DataError, StudyError, LogError: if it cannot be loaded.
     """
     rule_set = arm.rules or study.serving.rule_set
-    of_model = [one for one in known if one.fingerprint == arm.model]
+    of_model = [
+        one
+        for one in known
+        if one.fingerprint == arm.model and (rule_set.index is None or one.index is not None)
+    ]
     for one in of_model:
         if one.rules.rule_set == rule_set:
             return one
@@ -178,13 +191,37 @@ def _plan_arms(plan: TrafficPlan, model: ServedModel) -> dict[str, Arm]:
     remedy = "re-create the plan with: dagster asset materialize --select traffic_plan"
     for name, arm in arms.items():
         _check_preference(f"{name} of the experiment", arm, remedy)
-    return arms
+    return {name: arm.measured() for name, arm in arms.items()}
 
 
 def _check_preference(name: str, arm: Arm, remedy: str) -> None:
     if len(arm.preference) != (n := arm.model.recommender.model.n_objectives):
         msg = f"{name} weights {len(arm.preference)} objectives, its model has {n}; {remedy}"
         raise LogError(msg)
+
+
+def served_indexes(snapshot: Snapshot) -> list[ServedIndex]:
+    """The indexes that lists come from, that of the test groups first; none for exact lists."""
+    models = {id(arm.model): arm.model for arm in snapshot.arms.values() if arm.model.index}
+    return [
+        ServedIndex(
+            model=model.fingerprint,
+            index=str(model.index),
+            sessions=len(model.index.sample) if model.index else 0,
+            recall={
+                name: arm.recall
+                for name, arm in snapshot.arms.items()
+                if arm.model is model and arm.recall is not None
+            },
+        )
+        for model in sorted(models.values(), key=lambda one: one is not snapshot.model)
+    ]
+
+
+def record_index(snapshot: Snapshot, paths: StudyPaths) -> None:
+    """Record the index of the test groups for the report, if there is one."""
+    if snapshot.model.index is not None:
+        write_served_index(served_indexes(snapshot)[0], paths)
 
 
 def paths_of_arm(arm: RolloutArm, paths: StudyPaths) -> StudyPaths:

@@ -42,7 +42,7 @@ def test_the_file_has_all_rules_that_apply(tmp_path):
     ("content", "words"),
     [
         (None, "cannot read"),
-        (b"", "expected the keys candidates, filters, rules"),
+        (b"", "expected the keys candidates, filters, index, rules"),
         (b"- pin\n", "expected the keys"),
         (b"serving: {rules: []}\n", "expected the keys"),
         (b"rules: [\n", "is not valid YAML: line 2"),
