@@ -114,8 +114,8 @@ def pair_lists(shown: pl.DataFrame, plan: TrafficPlan, recommender: Recommender)
     equal = check_reproduced(
         (log.shown_NK == shown_NK).all(axis=1),
         lists="logged",
-        causes="Rules, filters",
-        without="rules",
+        causes="Rules, filters, an index",
+        without="rules and index",
     )
     clicked_N, unplaced = _clicked_positions(served, shown_NK, recommender)
     return PairedLists(
