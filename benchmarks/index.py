@@ -10,6 +10,7 @@ of a trained model is that of the finished study in the folder ``--study``. ``--
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import time
@@ -58,6 +59,8 @@ def main() -> None:
         return
     use_two_cores()
     lines = head() + [row(*one) for one in parts()]
+    load = f"{os.getloadavg()[2]:.0f}"
+    lines += ["", f"Other programs ran beside it (load average {load}), so the ratios count."]
     if arguments.study:
         lines += of_model(arguments.study)
     text = "\n".join(lines) + "\n"

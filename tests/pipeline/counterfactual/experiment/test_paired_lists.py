@@ -110,7 +110,9 @@ def test_lists_that_the_model_does_not_show_are_refused(shown):
     ):
         pair_lists(shown, PLAN, untrained(3))
     reversed_lists = shown.with_columns(pl.col("items").list.reverse())
-    with pytest.raises(UnpairableListsError, match="Rules, filters, an index or another model were at work"):
+    with pytest.raises(
+        UnpairableListsError, match="Rules, filters, an index or another model were at work"
+    ):
         pair_lists(reversed_lists, PLAN, MODEL)
 
 
