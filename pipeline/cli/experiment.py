@@ -11,6 +11,7 @@ from pipeline.cli.context import open_project
 from pipeline.cli.output import print_result
 from pipeline.core.contracts import Kpi
 from pipeline.core.labels import counted
+from pipeline.core.local_paths import local_path
 from pipeline.experiment.design.traffic_plan import read_plan
 from pipeline.experiment.log.ingest import Ingestion
 from pipeline.experiment.log.row_fates import read_row_fates
@@ -33,7 +34,7 @@ SHOP_LOG = Path("data/raw/synthetic-shop.jsonl")
 def generate(*, json: bool) -> int:
     """Generate the log of the synthetic shop."""
     study, paths = open_project()
-    own = Path(study.dataset.path)
+    own = local_path(study.dataset.path, "dataset.path")
     target = own if own.name == SHOP_LOG.name else SHOP_LOG  # never the log of a real shop
     sessions = generate_log(study.synthetic, paths.root / target)
     found = {"sessions": sessions, "path": str(target)}
