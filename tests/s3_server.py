@@ -5,8 +5,10 @@ import re
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
 
 import obstore
 import pytest
@@ -47,26 +49,35 @@ class Storage:
         obstore.delete(self.store, list(keys))
 
 
+def _discard(stream: IO[str]) -> None:
+    """Read what a server writes, so that its pipe never is full."""
+    for _ in stream:
+        pass
+
+
 @contextmanager
 def s3_server() -> Iterator[Storage]:
     """A server with one empty bucket; its process ends with the block."""
     pytest.importorskip("moto", reason="pip install 'paretoscope[dev]'")
     words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
     server = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env={**os.environ})
+    assert server.stderr is not None
+    reader = threading.Thread(target=_discard, args=(server.stderr,))
     try:
-        assert server.stderr is not None
         lines: list[str] = []
         found = None
         while found is None and (line := server.stderr.readline()):
             lines.append(line)
             found = re.search(r"Running on (http://127\.0\.0\.1:\d+)", line)
         assert found is not None, "".join(lines)
-        threading.Thread(target=server.stderr.read, daemon=True).start()
+        reader.start()
         storage = Storage(found[1])
-        import urllib.request
-
-        urllib.request.urlopen(urllib.request.Request(f"{found[1]}/{BUCKET}", method="PUT"))
+        make = urllib.request.Request(f"{found[1]}/{BUCKET}", method="PUT")
+        urllib.request.urlopen(make).close()
         yield storage
     finally:
         server.kill()
         server.wait()
+        if reader.is_alive():
+            reader.join()
+        server.stderr.close()
