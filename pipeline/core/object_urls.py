@@ -1,11 +1,13 @@
 """URLs of data on S3-compatible storage, and where this machine has its copies."""
 
+import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from pipeline.core.errors import StudyError
 
 _SCHEME = "s3://"
+_BUCKET = re.compile(r"[A-Za-z0-9][\w.-]+", re.ASCII)
 _COPIES = PurePosixPath("data/objects")
 """The folder of all copies, in the project."""
 
@@ -31,14 +33,16 @@ def parse_object_url(text: str) -> ObjectUrl | None:
     """An object's URL; None for a path.
 
     Raises:
-        StudyError: if it is no complete URL, or would leave the folder of copies.
+        StudyError: if it is incomplete, or would leave the folder of copies.
     """
     if not text.lower().startswith(_SCHEME):
         return None
     bucket, _, key = text[len(_SCHEME) :].partition("/")
     key = key.rstrip("/")
-    if not bucket or not is_safe_key(bucket) or not is_safe_key(key):
-        msg = f"{text!r} names no object; expected s3://BUCKET/KEY, without . and .. and empty names between slashes"
+    if _BUCKET.fullmatch(bucket) is None or not is_safe_key(
+        key
+    ):  # it may have a password: not repeated
+        msg = "s3://… names no object; expected s3://BUCKET/KEY, without . and .. and empty names between slashes"
         raise StudyError(msg)
     return ObjectUrl(bucket, key)
 

@@ -74,7 +74,7 @@ def storage_url() -> ObjectUrl | None:
         return None
     url = parse_object_url(text)
     if url is None:
-        msg = f"{STORAGE_VARIABLE} is no URL of S3; expected s3://BUCKET/FOLDER"
+        msg = f"{STORAGE_VARIABLE} is not a URL of S3; expected s3://BUCKET/FOLDER"
         raise StudyError(msg)
     return url
 
@@ -82,7 +82,7 @@ def storage_url() -> ObjectUrl | None:
 class PublishedStudy:
     """The artifacts of one study, on object storage and on this machine.
 
-    What was last the same on both is remembered, which tells a change of this machine from one of others.
+    What was last the same on both is remembered, so a change of this machine is known from one of others.
     """
 
     def __init__(self, url: ObjectUrl, paths: StudyPaths) -> None:

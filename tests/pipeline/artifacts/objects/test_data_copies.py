@@ -132,12 +132,21 @@ def test_a_name_that_is_no_file_is_refused(storage, study, tmp_path):
 
 @pytest.mark.parametrize(
     "url",
-    ["s3://", "s3:///key", "s3://shop/../secret", "s3://shop/a//b", "s3://../etc", "s3://shop/./a"],
+    [
+        "s3://",
+        "s3:///key",
+        "s3://shop/../secret",
+        "s3://shop/a//b",
+        "s3://../etc",
+        "s3://shop/./a",
+        "s3://me:secret@shop/raw",
+    ],
 )
 def test_a_url_that_would_leave_the_folder_of_copies_is_refused(small_params, url):
     values = {**small_params, "dataset": {**small_params["dataset"], "path": url}}
-    with pytest.raises(StudyError, match="names no object; expected s3://BUCKET/KEY"):
+    with pytest.raises(StudyError, match="names no object; expected s3://BUCKET/KEY") as found:
         parse_study(values)
+    assert "secret" not in str(found.value)
 
 
 @pytest.mark.parametrize(

@@ -289,7 +289,7 @@ def test_other_bytes_than_the_pointer_lists_are_refused(one, other, storage):
 def test_a_storage_url_that_is_none_is_refused(one, small_params, monkeypatch):
     monkeypatch.setenv("PARETOSCOPE_STORAGE_URL", "/mnt/shared")
     with (
-        pytest.raises(StudyError, match=r"PARETOSCOPE_STORAGE_URL is no URL of S3"),
+        pytest.raises(StudyError, match=r"PARETOSCOPE_STORAGE_URL is not a URL of S3"),
         on_storage("sessions", parse_study(small_params), one.paths),
     ):
         pass
