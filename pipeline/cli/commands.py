@@ -1,7 +1,8 @@
 """Every command: help, arguments, examples, and the function that runs it."""
 
-from pipeline.cli.arguments import argument, exploration, override, port, workers
+from pipeline.cli.arguments import argument, exploration, override, port
 from pipeline.cli.command import Command
+from pipeline.cli.model_commands import MODEL_COMMANDS
 from pipeline.cli.project_commands import PROJECT_COMMANDS
 from pipeline.cli.result_commands import RESULT_COMMANDS
 from pipeline.core.asset_graph import EVERYTHING
@@ -50,6 +51,18 @@ _ALL = (
         run="pipeline.cli.doctor:doctor",
     ),
     Command(
+        name="pull",
+        summary="bring data and artifacts from object storage to this machine",
+        description=(
+            "Downloads the data whose parameters are URLs (s3://BUCKET/KEY), and the artifacts that other machines "
+            "have published in PARETOSCOPE_STORAGE_URL, if they differ from those here. The steps do so by "
+            "themselves; commands that read a finished study, such as serve, do not. See docs/how-to/scale.md."
+        ),
+        examples=("paretoscope pull", "paretoscope pull --json"),
+        run="pipeline.cli.storage:pull",
+        reads=("study", "dataset", "experiment"),
+    ),
+    Command(
         name="generate",
         summary="generate the log of the synthetic shop (the DVC stage raw_events)",
         description=(
@@ -61,52 +74,7 @@ _ALL = (
         run="pipeline.cli.experiment:generate",
         reads=("study", "dataset", "synthetic"),
     ),
-    Command(
-        name="train",
-        summary="train the model, with torchrun or Ray on several processes",
-        description=(
-            "Trains the model outside Dagster, and resumes from the checkpoint of an interrupted "
-            "run. Under torchrun, or on the workers of a Ray cluster, several processes share the work; "
-            "see docs/models.md."
-        ),
-        examples=("paretoscope train", "paretoscope train --json", "paretoscope train --ray 4"),
-        run="pipeline.cli.model:train",
-        reads=("study", "dataset", "sessions", "model", "training"),
-        arguments=(
-            argument(
-                "--ray",
-                type=workers,
-                metavar="WORKERS",
-                help="train on so many workers of the Ray cluster of RAY_ADDRESS, or of this machine",
-            ),
-        ),
-    ),
-    Command(
-        name="evaluate-shard",
-        aliases=("score",),
-        summary="score one shard of the test sessions for the asset preference_scores",
-        description=(
-            "Scores one of evaluation.shards parts of the test sessions under every preference, so "
-            "that several processes can share the work; see docs/metrics.md. With --ray, all parts, as "
-            "tasks of a Ray cluster."
-        ),
-        examples=(
-            "paretoscope evaluate-shard 1",
-            "paretoscope evaluate-shard 2",
-            "paretoscope evaluate-shard --ray",
-        ),
-        run="pipeline.cli.model:evaluate_shard",
-        reads=("study", "dataset", "sessions", "model", "training", "evaluation", "experiment"),
-        arguments=(
-            argument("shard", type=int, nargs="?", help="1 to evaluation.shards"),
-            argument(
-                "--ray",
-                action="store_true",
-                help="score all shards on the Ray cluster of RAY_ADDRESS, or of this machine",
-            ),
-        ),
-        has_json=False,
-    ),
+    *MODEL_COMMANDS,
     Command(
         name="plan",
         summary="print the experiment's groups and their power",

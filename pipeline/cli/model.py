@@ -1,7 +1,7 @@
 """``train`` and ``evaluate-shard``: the model outside Dagster."""
 
 import logging
-from contextlib import nullcontext
+from contextlib import ExitStack
 
 from models.training.distributed import is_first_process
 from pipeline.artifacts.lock import study_lock
@@ -10,10 +10,13 @@ from pipeline.cli.output import print_result
 from pipeline.core.asset_graph import rematerialize_command
 from pipeline.core.errors import StudyError
 from pipeline.evaluation.score_files import score_shard
+from pipeline.evaluation.scoring import SCORES
+from pipeline.recommender.train import MODEL
 from pipeline.results.serialization import to_dict
 from pipeline.steps.model import fit_model
 from pipeline.steps.on_ray.score import score_on_ray
 from pipeline.steps.on_ray.train import TrainingSummary, fit_on_ray
+from pipeline.steps.storage import on_storage
 
 
 def train(*, json: bool, ray: int | None) -> int:
@@ -21,7 +24,10 @@ def train(*, json: bool, ray: int | None) -> int:
     study, paths = open_project()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     # of several processes (torchrun) the first writes
-    with study_lock(paths, "paretoscope train") if is_first_process() else nullcontext():
+    with ExitStack() as first:
+        if is_first_process():
+            first.enter_context(study_lock(paths, "paretoscope train"))
+            first.enter_context(on_storage(MODEL, study, paths))
         if ray is None:
             summary = TrainingSummary.of(fit_model(study, paths).value)
         else:
@@ -42,8 +48,9 @@ def evaluate_shard(*, shard: int | None, ray: bool) -> int:
         raise StudyError(msg)
     study, paths = open_project()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if shard is None:
-        score_on_ray(study, paths)
-    else:
-        score_shard(study, paths, shard)
+    with on_storage(SCORES, study, paths):
+        if shard is None:
+            score_on_ray(study, paths)
+        else:
+            score_shard(study, paths, shard)
     return 0
