@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from types import ModuleType
 
 import pytest
@@ -83,6 +84,23 @@ def test_an_error_of_the_study_is_returned_so_that_ray_does_not_try_again(config
 
     assert isinstance(found, MissingArtifact)
     assert "sessions/tokens.safetensors is missing" in str(found)
+
+
+def test_a_worker_without_the_file_system_begins_nothing(config, paths, monkeypatch):
+    monkeypatch.setattr(on_ray, "fit_study", None)
+    config["training"] = replace(config["training"], shared=paths.root / "elsewhere")
+
+    with pytest.raises(ClusterError, match="shared file system"):
+        on_ray._work(config)
+
+
+def test_workers_that_do_not_start_are_an_error_with_what_they_need(study):
+    error = on_ray._cluster_error(
+        RuntimeError("Training failed:\nThe startup timed out."), study, 3, {"CPU": 2.0}
+    )
+
+    assert "at last with: The startup timed out. The workers need 3 × 1 CPUs" in str(error)
+    assert "the cluster has 2, see 'ray status'" in str(error)
 
 
 def test_a_full_disk_is_raised_so_that_all_workers_end(config, monkeypatch):
