@@ -61,7 +61,6 @@ class UndefinedReason(StrEnum):
     METRIC_CONSTANT = "metric_constant"
     METRIC_WITHIN_NOISE = "metric_within_noise"
     NO_ORDERS = "no_orders"
-    APPROXIMATE_LISTS = "approximate_lists"
     NO_TRIALS = "no_trials"
     NO_SUCCESSES = "no_successes"
     NO_FAILURES = "no_failures"

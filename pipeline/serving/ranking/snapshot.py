@@ -1,5 +1,6 @@
 """A snapshot: consistent arms (models under preferences), from which requests are served."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -7,7 +8,7 @@ from models.checkpoint import DESCRIPTION, WEIGHTS, checkpoint_fingerprint
 from pipeline.artifacts.file_state import file_state
 from pipeline.artifacts.kept_models import paths_of_model
 from pipeline.artifacts.storage import StudyPaths
-from pipeline.core.errors import LogError
+from pipeline.core.errors import LogError, StorageError
 from pipeline.core.object_urls import local_copy
 from pipeline.experiment.design.plan_checks import paths_of_plan
 from pipeline.experiment.design.traffic_plan import PLAN, TrafficPlan, read_plan
@@ -19,6 +20,8 @@ from pipeline.serving.explorer.study_tables import FILES as EXPLORER_FILES
 from pipeline.serving.explorer.study_tables import ExplorerData
 from pipeline.serving.ranking.served_model import ServedModel, load_model
 from pipeline.study import Study, level_of
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,9 +223,13 @@ def served_indexes(snapshot: Snapshot) -> list[ServedIndex]:
 
 
 def record_index(snapshot: Snapshot, paths: StudyPaths) -> None:
-    """Record the index of the test groups for the report, if there is one."""
-    if snapshot.model.index is not None:
+    """Record the index of the test groups for the report, if there is one; a disk that is full stops no server."""
+    if snapshot.model.index is None:
+        return
+    try:
         write_served_index(served_indexes(snapshot)[0], paths)
+    except StorageError as error:
+        _LOG.warning("the report will not know of the index: %s", error)
 
 
 def paths_of_arm(arm: RolloutArm, paths: StudyPaths) -> StudyPaths:

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 from models.checkpoint import checkpoint_fingerprint
-from pipeline.core.errors import StudyError
+from pipeline.core.errors import StorageError, StudyError
 from pipeline.experiment.design.traffic_plan import read_plan
 from pipeline.reporting.study_report import _approximate_lists
 from pipeline.reporting.text.reasons import limitation_sentences
 from pipeline.results.served_index import SERVED_INDEX, ServedIndex, read_served_index
 from pipeline.rollout.served import Arm
+from pipeline.serving.ranking import snapshot as snapshots
 from pipeline.serving.ranking.rank import rank
-from pipeline.serving.ranking.snapshot import load_snapshot, model_of_arm
+from pipeline.serving.ranking.snapshot import load_snapshot, model_of_arm, record_index
 from pipeline.study import IndexKind, RuleSet, parse_study
 from tests.pipeline.serving.shop import (
     log_of,
@@ -211,6 +212,19 @@ def test_the_endpoint_logs_the_index_and_records_it_for_the_report(write, tmp_pa
     low, high = sorted([found.recall["g1"], found.recall["g2"]])
     (sentence,) = limitation_sentences(list(_approximate_lists(paths, {"g1", "g2"})))
     assert f"had {low:.1%} to {high:.1%} of the 20 best items, by group" in sentence
+
+
+def test_a_disk_that_is_full_stops_no_server(write, monkeypatch, caplog):
+    study, paths = write(index=INDEX)
+    snapshot = load_snapshot(study, paths)
+
+    def full(*_):
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(snapshots, "write_served_index", full)
+    record_index(snapshot, paths)
+
+    assert "the report will not know of the index: the disk is full" in caplog.text
 
 
 def test_a_record_of_another_model_says_nothing_of_this_report(write):
