@@ -9,11 +9,14 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 
 BIN = Path(sys.executable).parent
 ENVIRONMENT = {
     **os.environ,
     "OMP_NUM_THREADS": "1",
+    "RAY_AUTH_MODE": "token",  # nobody else may run code on these nodes
+    "RAY_AUTH_TOKEN": token_hex(32),
     "RAY_DEDUP_LOGS": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one process less to start
     "RAY_memory_monitor_refresh_ms": "0",  # else a busy machine's workers are killed, too
