@@ -189,7 +189,7 @@ def work_folder(target: Path) -> Iterator[Path]:
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         restore_interrupted(target)
-        work, lock = _newwork_folder(target)
+        work, lock = _new_work_folder(target)
         try:
             yield work
         finally:
@@ -197,7 +197,7 @@ def work_folder(target: Path) -> Iterator[Path]:
             os.close(lock)
 
 
-def _newwork_folder(target: Path) -> tuple[Path, int]:
+def _new_work_folder(target: Path) -> tuple[Path, int]:
     """A new folder, and the descriptor that holds its lock."""
     while True:
         work = Path(mkdtemp(_UNFINISHED, f".{target.name}.", target.parent))
