@@ -63,6 +63,8 @@ class TrainingConfig:
         regulariser_weight: λ of Eq. 1.
         preference_sampling: Whether preferences are drawn per session or per batch.
         epochs: Passes over the training sessions; the best one on validation is kept.
+        sessions_per_epoch: Size of an epoch's random sample of the training sessions, a new one each; None
+            for all. For logs of which one pass takes hours.
         warm_start_epochs: Passes of a run that continues from the study's last finished model; None
             trains every model from scratch, for ``epochs``.
         patience: Epochs without a better front after which training stops; None for no limit.
@@ -94,6 +96,7 @@ class TrainingConfig:
     regulariser_weight: Annotated[float, Interval(ge=0, le=1e6)] = 0.2
     preference_sampling: PreferenceSampling = PreferenceSampling.SESSION
     epochs: Annotated[int, Interval(gt=0, le=10_000)] = 8
+    sessions_per_epoch: Annotated[int, Interval(gt=0, le=1_000_000_000)] | None = None
     warm_start_epochs: Annotated[int, Interval(gt=0, le=10_000)] | None = None
     patience: Annotated[int, Interval(gt=0, le=10_000)] | None = None
     hypervolume_of: HypervolumeOf = HypervolumeOf.LOSSES

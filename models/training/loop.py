@@ -142,7 +142,8 @@ class _Run:
         loss = BatchLoss(self.model, self.objectives, config)
         self.train_step = TrainStep(loss, config, self.optimizers, processes)
         self.validator = Validator(validation, config, self.objectives, self.sampler, seed=seed)
-        self.batches_per_epoch = math.ceil(tokens.n_sessions / config.batch_size)
+        n_sessions = min(tokens.n_sessions, config.sessions_per_epoch or tokens.n_sessions)
+        self.batches_per_epoch = math.ceil(n_sessions / config.batch_size)
         self.progress = Progress(
             loss_sums_O=torch.zeros(len(config.objectives), dtype=torch.float64)
         )
@@ -202,6 +203,7 @@ class _Run:
             max_length=self.model.config.max_length,
             generator=generator_for(self.seed, SeedPurpose.ORDER, epoch),
             first=progress.step,
+            sample=self.config.sessions_per_epoch,
         )
         for batch in track(
             batches,

@@ -135,7 +135,12 @@ def assert_same(one, other):
     )
 
 
-@pytest.fixture(scope="module", params=[CONFIG, SPARSE], ids=["adamw", "sparse items"])
+SAMPLED = replace(CONFIG, batch_size=5, sessions_per_epoch=13)
+
+
+@pytest.fixture(
+    scope="module", params=[CONFIG, SPARSE, SAMPLED], ids=["adamw", "sparse items", "sample"]
+)
 def whole(request):
     """A configuration, and a run of it that nothing interrupted."""
     return request.param, run(config=request.param)
@@ -438,6 +443,7 @@ OTHER = {
         "regulariser_weight": 0.3,
         "preference_sampling": PreferenceSampling.BATCH,
         "epochs": 4,
+        "sessions_per_epoch": 12,
         "warm_start_epochs": 2,
         "patience": 2,
         "hypervolume_of": HypervolumeOf.METRICS,
