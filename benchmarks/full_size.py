@@ -26,6 +26,7 @@ from full_size_serving import measure_serving
 from machine import CORES, use_two_cores
 from process_tree import Usage, disk_gb, run_measured
 
+from pipeline.artifacts.provenance import git
 from pipeline.core.contracts import Split
 from pipeline.sessions.token_store import open_tokens
 
@@ -112,6 +113,7 @@ class Chain:
         del measured["output"]
         self.records[step] = {**measured, "disk_gb": disk_gb(self.project), **details}
         self.records[step]["load"] = Path("/proc/loadavg").read_text("utf-8").split()[1]
+        self.records[step]["code"] = git(Path(__file__).parent, "rev-parse", "--short", "HEAD")
         (self.folder / RECORDS).write_text(json.dumps(self.records, indent=1), encoding="utf-8")
         print(step, json.dumps(self.records[step]), flush=True)
 

@@ -33,7 +33,7 @@ def page(records: Records) -> str:
             "commands that a user types in a study folder. Memory is the largest sum over all processes of a "
             "command (proportional set size); *private* leaves mapped files out. Load is the machine's average "
             "over five minutes at the end of a step: from 2 on, other programs held the cores, so that times "
-            "are upper bounds; processor time is without them."
+            "are upper bounds; processor time is without them. *Code* is the commit that a step was measured with."
         ),
         "",
         *_steps(records),
@@ -47,16 +47,16 @@ def page(records: Records) -> str:
 
 
 def _steps(records: Records) -> Iterator[str]:
-    yield "| step | command `paretoscope …` | wall | processor | peak memory (private) | disk after | load |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| step | command `paretoscope …` | wall | processor | peak memory (private) | disk after | load | code |"
+    yield "|---|---|---|---|---|---|---|---|"
     for step, command in _STEPS.items():
         if (one := records.get(step)) is None:
-            yield f"| {step} | {command} | not run | | | | |"
+            yield f"| {step} | {command} | not run | | | | | |"
             continue
         yield (
             f"| {step} | {command} | {_time(one['seconds'])} | {_time(one['cpu_seconds'])} "
             f"| {one['peak_gib']:.1f} GiB ({one['peak_private_gib']:.1f}) | {one['disk_gb']:.1f} GB "
-            f"| {one['load']} |"
+            f"| {one['load']} | {one['code']} |"
         )
 
 

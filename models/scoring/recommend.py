@@ -25,11 +25,13 @@ _SCORES_PER_BATCH = 4_000_000
 _LEAST_ROWS = 16
 """Fewer sessions at once would read the item table once for hardly any product."""
 _TILE = 256
+"""Neighbouring items of which one is looked at first, the best."""
 _LONG_ROW = 65_536
+"""Items from which that is faster than a selection over all."""
 
 
 def rows_at_once(n_items: int, most: int) -> int:
-    """How many sessions are scored at once, at most ``most``: their scores take memory in proportion to the catalogue."""
+    """How many sessions are scored at once, at most ``most``: scores take memory in proportion to the catalogue."""
     return min(most, max(_LEAST_ROWS, _SCORES_PER_BATCH // n_items))
 
 
