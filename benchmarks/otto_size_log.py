@@ -82,7 +82,7 @@ class Catalogue:
             order_I=_propensity(_ORDER_SHARE, events_I, rng),
         )
 
-    def draw(self, last: Ints, seen: Ints, rng: np.random.Generator) -> Ints:
+    def draw(self, last: Ints, seen: NDArray[np.int32], rng: np.random.Generator) -> Ints:
         """The next click of sessions, by the last one and one they have seen."""
         choice = rng.random(len(last))
         size = np.where(choice < _ON_SHELF, _SHELF, np.where(choice < _IN_CATEGORY, _CATEGORY, 0))
