@@ -33,6 +33,13 @@ class Regulariser(StrEnum):
     ANGLE = "angle"
 
 
+class ItemVectors(StrEnum):
+    """The item table before the first step; see :mod:`models.training.co_occurrence`."""
+
+    RANDOM = "random"
+    CO_OCCURRENCE = "co-occurrence"
+
+
 class Precision(StrEnum):
     """The data type the network computes in; weights, sums and optimiser stay float32."""
 
@@ -62,6 +69,8 @@ class TrainingConfig:
         regulariser: The regulariser that spreads the front.
         regulariser_weight: λ of Eq. 1.
         preference_sampling: Whether preferences are drawn per session or per batch.
+        initial_items: Where the item table begins: ``random`` vectors, or those of ``co-occurrence`` in the
+            training sessions.
         epochs: Passes over the training sessions; the best one on validation is kept.
         sessions_per_epoch: Size of an epoch's random sample of the training sessions, a new one each; None
             for all. For logs of which one pass takes hours.
@@ -95,6 +104,7 @@ class TrainingConfig:
     regulariser: Regulariser = Regulariser.NON_UNIFORMITY
     regulariser_weight: Annotated[float, Interval(ge=0, le=1e6)] = 0.2
     preference_sampling: PreferenceSampling = PreferenceSampling.SESSION
+    initial_items: ItemVectors = ItemVectors.RANDOM
     epochs: Annotated[int, Interval(gt=0, le=10_000)] = 8
     sessions_per_epoch: Annotated[int, Interval(gt=0, le=1_000_000_000)] | None = None
     warm_start_epochs: Annotated[int, Interval(gt=0, le=10_000)] | None = None

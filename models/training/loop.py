@@ -20,7 +20,8 @@ from models.objectives.objectives import Objectives
 from models.preferences import draw_preferences
 from models.progress import readable_duration, track
 from models.tokens import SessionTokens
-from models.training.configuration import TrainingConfig
+from models.training.co_occurrence import start_from_co_occurrence
+from models.training.configuration import ItemVectors, TrainingConfig
 from models.training.determinism import deterministic
 from models.training.distributed import ProcessGroup, distributed_context
 from models.training.optimizers import (
@@ -171,6 +172,8 @@ class _Run:
                 )  # fmt: skip
                 self.model.load_state_dict(initial.weights)
                 restore_optimizers(self.optimizers, initial.optimizers)
+        elif config.initial_items is ItemVectors.CO_OCCURRENCE:
+            start_from_co_occurrence(self.model.item_embedding, tokens, seed=seed)
         self.epochs = (self.lineage.source and config.warm_start_epochs) or config.epochs
 
     def fit(self) -> TrainedModel:

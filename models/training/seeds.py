@@ -18,6 +18,7 @@ class SeedPurpose(IntEnum):
     STEP = 2
     DROPOUT = 3
     VALIDATION = 4
+    CO_OCCURRENCE = 5
 
 
 def derived_seed(seed: int, purpose: SeedPurpose, *place: int) -> int:

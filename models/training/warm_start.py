@@ -4,12 +4,12 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from models.errors import ModelError
 from models.tokens import SessionTokens
+from models.training.co_occurrence import adjacent_clicks
 from models.training.configuration import TrainingConfig
 from models.training.optimizers import table_state
 from models.training.state import Lineage, SavedState
@@ -124,7 +124,7 @@ def _grown_table(old_JD: Tensor, fresh_ID: Tensor, row_I: Tensor, tokens: Sessio
     known_I = row_I != _UNKNOWN
     table_ID = fresh_ID.clone()
     table_ID[known_I] = old_JD[row_I[known_I]]
-    item, neighbour = _adjacent_clicks(tokens)
+    item, neighbour = adjacent_clicks(tokens)
     useful = ~known_I[item] & known_I[neighbour]
     item, neighbour = item[useful], neighbour[useful]
     sums_ID = torch.zeros(table_ID.shape, dtype=torch.float64)
@@ -133,15 +133,6 @@ def _grown_table(old_JD: Tensor, fresh_ID: Tensor, row_I: Tensor, tokens: Sessio
     seen_I = number_I > 0
     table_ID[seen_I] = (sums_ID[seen_I] / number_I[seen_I, None]).float()
     return table_ID
-
-
-def _adjacent_clicks(tokens: SessionTokens) -> tuple[Tensor, Tensor]:
-    """Items and the items clicked just before or after them; pairs in both directions."""
-    session = np.repeat(np.arange(tokens.n_sessions), tokens.lengths)
-    same = torch.from_numpy(session[1:] == session[:-1])
-    click = torch.from_numpy(tokens.items.astype(np.int64))
-    first, second = click[:-1][same], click[1:][same]
-    return torch.cat([first, second]), torch.cat([second, first])
 
 
 def _grown_moment(name: str, old_JD: Tensor, row_I: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from models.objectives.configuration import ClickLoss, Negatives, Objective
 from models.tokens import SessionTokens
 from models.training.configuration import (
     HypervolumeOf,
+    ItemVectors,
     Precision,
     PreferenceSampling,
     Regulariser,
@@ -442,6 +443,7 @@ OTHER = {
         "regulariser": Regulariser.ANGLE,
         "regulariser_weight": 0.3,
         "preference_sampling": PreferenceSampling.BATCH,
+        "initial_items": ItemVectors.CO_OCCURRENCE,
         "epochs": 4,
         "sessions_per_epoch": 12,
         "warm_start_epochs": 2,
