@@ -15,6 +15,7 @@ from models.objectives.configuration import ClickLoss, Negatives, Objective
 from models.tokens import SessionTokens
 from models.training.configuration import (
     HypervolumeOf,
+    ItemVectors,
     Precision,
     PreferenceSampling,
     Regulariser,
@@ -79,6 +80,7 @@ OTHER_TRAINING = {
     "weight_decay": (0.5, {}),
     "gradient_clip": (0.1, {}),
     "sparse_items": (True, {}),
+    "initial_items": (ItemVectors.CO_OCCURRENCE, {}),
     "precision": (Precision.BFLOAT16, {}),
 }
 OTHER_CHOICE = {
