@@ -127,12 +127,12 @@ def _evaluation(records: Records) -> Iterator[str]:
     seconds = sum(
         one["assets"][name] for name in one["assets"] if name.startswith("preference_scores")
     )
-    rate = one["targets"] * items * _PREFERENCES / seconds / 1e9
+    rate = one["targets"] * items * _PREFERENCES / seconds / 1e6
     yield "## Evaluation"
     yield ""
     yield (
         f"Exact ranks of {one['targets']:,} targets (all of a random sample of test sessions) among {items:,} items "
-        f"under {_PREFERENCES} preferences: {_time(seconds)} with lists, {rate:.1f} billion scores a second."
+        f"under {_PREFERENCES} preferences: {_time(seconds)} with lists, {rate:.0f} million scores a second."
     )
     yield ""
     yield "| preference | Recall@20 | OD@20 |"
