@@ -75,16 +75,20 @@ def make_batch(
     )
 
 
-def shuffled_batches(
+def shuffled_batches(  # noqa: PLR0913 - data, sizes and order
     tokens: SessionTokens,
     *,
     batch_size: int,
     max_length: int,
     generator: torch.Generator,
     first: int = 0,
+    sample: int | None = None,
 ) -> Iterator[SessionBatch]:
-    """Every session once, in random batches of similar length, starting with batch ``first``."""
-    order = torch.randperm(tokens.n_sessions, generator=generator).numpy()
+    """Every session once, in random batches of similar length, starting with batch ``first``.
+
+    With ``sample``, a random sample of that many sessions, if there are more.
+    """
+    order = torch.randperm(tokens.n_sessions, generator=generator)[:sample].numpy()
     lengths = np.minimum(tokens.lengths, max_length + 1)
     step = batch_size * _BATCHES_PER_SORT
     groups = [order[start : start + step] for start in range(0, len(order), step)]

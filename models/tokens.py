@@ -38,6 +38,22 @@ class SessionTokens:
         """Number of clicks of each item."""
         return np.bincount(self.items, minlength=n_items)
 
+    def clicks_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Places of the clicks of the sessions at ``rows``, session by session."""
+        lengths = self.offsets[rows + 1] - self.offsets[rows]
+        starts = np.cumsum(lengths) - lengths
+        return np.arange(lengths.sum()) + np.repeat(self.offsets[rows] - starts, lengths)
+
+    def take(self, rows: NDArray[np.int64]) -> Self:
+        """The sessions at ``rows``, in that order."""
+        clicks = self.clicks_of(rows)
+        return type(self)(
+            items=self.items[clicks],
+            ordered=self.ordered[clicks],
+            carted=self.carted[clicks],
+            offsets=np.append(0, np.cumsum(self.offsets[rows + 1] - self.offsets[rows])),
+        )
+
     @classmethod
     def from_lists(cls, sessions: Sequence[Sequence[tuple[int, ...]]]) -> Self:
         """Tokens of sessions given as (item, ordered) tuples, as in section 5 of the paper.

@@ -121,8 +121,9 @@ def score_targets(  # noqa: PLR0913 - model, data and options
     """
     check_preference(preference_GO, model.n_objectives)
     model.eval()
+    mean_D = model.item_embedding.weight.double().mean(dim=0) if with_click_loss else None
     parts = [
-        _score_batch(model, tokens, batch, preference_GO, ties, with_click_loss=with_click_loss)
+        _score_batch(model, tokens, batch, preference_GO, ties, mean_D=mean_D)
         for batch in track(
             shard_batches(model, tokens, shard),
             n_batches(tokens, shard),
@@ -157,14 +158,14 @@ def _no_targets(*, with_click_loss: bool) -> TargetScores:
     return TargetScores(none, none, none, none.astype(np.bool_), none, *softmax, losses)
 
 
-def _score_batch(  # noqa: PLR0913 - as score_targets
+def _score_batch(  # noqa: PLR0913 - as score_targets, with the mean embedding for its click loss
     model: ConditionedSessionModel,
     tokens: SessionTokens,
     batch: SessionBatch,
     preference_GO: Tensor,
     rule: TieRule,
     *,
-    with_click_loss: bool,
+    mean_D: Tensor | None,
 ) -> list[TargetScores]:
     session_P, history_P = target_places(tokens, batch)
     batch = batch.to(model.device)
@@ -178,14 +179,13 @@ def _score_batch(  # noqa: PLR0913 - as score_targets
         ]
     )
     counts = count_above(
-        hidden_GPD, model.item_embedding.weight, targets_P, with_lse=with_click_loss
+        hidden_GPD, model.item_embedding.weight, targets_P, with_lse=mean_D is not None
     )
     ranks_GP = counts.ranks(rule).cpu().numpy()
     click_GP, uniformity_GP = None, None
-    if counts.lse_GP is not None:
+    if counts.lse_GP is not None and mean_D is not None:
         lse_GP = counts.lse_GP.double()
         click_GP = (lse_GP - counts.positive_GP.double()).cpu().numpy()
-        mean_D = model.item_embedding.weight.double().mean(dim=0)
         mean_GP = (hidden_GPD.double() * mean_D).sum(dim=-1)
         uniformity_GP = _uniformity(lse_GP - mean_GP, model.n_items).cpu().numpy()
     order_GP = label_loss(counts.positive_GP, ordered_P.expand_as(counts.positive_GP))

@@ -72,6 +72,8 @@ class TrainingConfig:
         initial_items: Where the item table begins: ``random`` vectors, or those of ``co-occurrence`` in the
             training sessions.
         epochs: Passes over the training sessions; the best one on validation is kept.
+        sessions_per_epoch: Size of an epoch's random sample of the training sessions, a new one each; None
+            for all. For logs of which one pass takes hours.
         warm_start_epochs: Passes of a run that continues from the study's last finished model; None
             trains every model from scratch, for ``epochs``.
         patience: Epochs without a better front after which training stops; None for no limit.
@@ -104,6 +106,7 @@ class TrainingConfig:
     preference_sampling: PreferenceSampling = PreferenceSampling.SESSION
     initial_items: ItemVectors = ItemVectors.RANDOM
     epochs: Annotated[int, Interval(gt=0, le=10_000)] = 8
+    sessions_per_epoch: Annotated[int, Interval(gt=0, le=1_000_000_000)] | None = None
     warm_start_epochs: Annotated[int, Interval(gt=0, le=10_000)] | None = None
     patience: Annotated[int, Interval(gt=0, le=10_000)] | None = None
     hypervolume_of: HypervolumeOf = HypervolumeOf.LOSSES

@@ -143,10 +143,10 @@ class _Run:
         loss = BatchLoss(self.model, self.objectives, config)
         self.train_step = TrainStep(loss, config, self.optimizers, processes)
         self.validator = Validator(validation, config, self.objectives, self.sampler, seed=seed)
-        self.batches_per_epoch = math.ceil(tokens.n_sessions / config.batch_size)
-        self.progress = Progress(
-            loss_sums_O=torch.zeros(len(config.objectives), dtype=torch.float64)
-        )
+        n_sessions = min(tokens.n_sessions, config.sessions_per_epoch or tokens.n_sessions)
+        self.batches_per_epoch = math.ceil(n_sessions / config.batch_size)
+        no_losses_O = torch.zeros(len(config.objectives), dtype=torch.float64)
+        self.progress = Progress(loss_sums_O=no_losses_O)
         last = read_state(warm_start.file) if warm_start and warm_start.file.exists() else None
         self.lineage = Lineage(
             source=last and last.digest, items=warm_start and warm_start.items,
@@ -205,6 +205,7 @@ class _Run:
             max_length=self.model.config.max_length,
             generator=generator_for(self.seed, SeedPurpose.ORDER, epoch),
             first=progress.step,
+            sample=self.config.sessions_per_epoch,
         )
         for batch in track(
             batches,
@@ -248,9 +249,8 @@ class _Run:
         with self.train_step.autocast():
             validation = self.validator.measure(self.model)
         if not math.isfinite(validation.scalarised):
-            self._stop(
-                f"the validation loss is {validation.scalarised} after epoch {self.progress.epoch}"
-            )
+            epoch = self.progress.epoch
+            self._stop(f"the validation loss is {validation.scalarised} after epoch {epoch}")
         return validation
 
     def _stop(self, words: str, batch: SessionBatch | None = None) -> None:

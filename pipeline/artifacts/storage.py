@@ -20,6 +20,7 @@ from typing import Any, Self
 
 import polars as pl
 
+from pipeline.artifacts.file_state import kept_while_unchanged
 from pipeline.core.asset_graph import ASSET_GRAPH, OF_MODEL
 from pipeline.core.errors import USER_ERRORS, DataError, MissingArtifact, StorageError
 from pipeline.core.frame_contract import Contract
@@ -284,16 +285,16 @@ def md5(path: Path) -> str:
         entries = [{"md5": md5(path / file), "relpath": file.as_posix()} for file in files]
         listing = json.dumps(entries, sort_keys=True).encode()
         return hashlib.md5(listing, usedforsecurity=False).hexdigest() + ".dir"
-    digest = hashlib.md5(usedforsecurity=False)
+    return kept_while_unchanged(path, _read_md5)
+
+
+def _read_md5(path: Path) -> str:
     with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _corrupt(path: Path, error: Exception) -> DataError:
     folders = [folder.name for folder in path.parents]
     name = next((one for one in folders if one in ASSET_GRAPH or one in _ASSETS), path.parent.name)
-    asset = _ASSETS.get(name, name)
-    command = f"dagster asset materialize --select {asset}"
+    command = f"dagster asset materialize --select {_ASSETS.get(name, name)}"
     return DataError(f"{path} is corrupt: {error}. Re-create it with: {command}", command)

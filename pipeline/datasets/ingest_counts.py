@@ -126,7 +126,8 @@ class IngestCounts:
         kept = sum(frame.height for frame in self.faulty_rows)
         if kept < _KEPT_ROWS:
             faulty = rejected.filter(~pl.col("reason").is_in(_DELIBERATE))
-            self.faulty_rows.append(faulty.head(_KEPT_ROWS - kept))
+            if faulty.height:  # a large log has thousands of pieces, nearly all without any
+                self.faulty_rows.append(faulty.head(_KEPT_ROWS - kept))
 
     def count_written(self, events: pl.DataFrame) -> None:
         """Count events of whole sessions."""

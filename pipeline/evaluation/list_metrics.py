@@ -155,9 +155,9 @@ def gini(count_I: NDArray[np.int64]) -> float:
 
     ``Σ_i (2i - I - 1) x_(i) / (I Σ x)``, x_(i) in ascending order.
     """
-    ascending = np.sort(count_I)
-    n = len(ascending)
-    place = 2 * np.arange(1, n + 1) - n - 1
+    n = len(count_I)
+    ascending = np.sort(count_I[count_I > 0])  # the others, often nearly all items, add nothing
+    place = 2 * np.arange(n - len(ascending) + 1, n + 1) - n - 1
     return float((place * ascending).sum() / (n * ascending.sum()))
 
 

@@ -57,18 +57,9 @@ class HeldOutSessions:
 
     def take(self, rows: NDArray[np.int64]) -> Self:
         """The sessions at ``rows``, in that order."""
-        tokens = self.tokens
-        lengths = tokens.lengths[rows]
-        starts = np.cumsum(lengths) - lengths
-        clicks = np.arange(lengths.sum()) + np.repeat(tokens.offsets[rows] - starts, lengths)
         return type(self)(
-            tokens=SessionTokens(
-                items=tokens.items[clicks],
-                ordered=tokens.ordered[clicks],
-                carted=tokens.carted[clicks],
-                offsets=np.append(0, np.cumsum(lengths)),
-            ),
-            times=self.times[clicks],
+            tokens=self.tokens.take(rows),
+            times=self.times[self.tokens.clicks_of(rows)],
             train_clicks_I=self.train_clicks_I,
             items=self.items,
         )

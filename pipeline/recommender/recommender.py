@@ -12,7 +12,7 @@ from models.checkpoint import load_checkpoint
 from models.network.model import ConditionedSessionModel
 from models.progress import track
 from models.scoring.prefixes import SessionChains, chain_candidates
-from models.scoring.recommend import best_items, next_scores, top_items
+from models.scoring.recommend import best_items, next_scores, rows_at_once, top_items
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.object_urls import local_copy
 from pipeline.datasets.item_attributes import read_item_attributes
@@ -91,17 +91,17 @@ class Recommender:
             k: Length of the lists; shorter ones are padded with :data:`~pipeline.recommender.second_axis.NO_ITEM`.
             levels: A level of the second axis per session; None without such an axis.
         """
-        starts = range(0, len(sessions), _SESSIONS_PER_BATCH)
+        parts = self._parts(len(sessions))
         batches = (
             self._lists(
-                sessions[start : start + _SESSIONS_PER_BATCH],
-                torch.from_numpy(preferences[start : start + _SESSIONS_PER_BATCH]).float(),
+                sessions[rows],
+                torch.from_numpy(preferences[rows]).float(),
                 k,
-                None if levels is None else levels[start : start + _SESSIONS_PER_BATCH],
+                None if levels is None else levels[rows],
             )
-            for start in starts
+            for rows in parts
         )
-        lists = list(track(batches, len(starts), "recommending", unit="lists", size=len))
+        lists = list(track(batches, len(parts), "recommending", unit="lists", size=len))
         return np.concatenate(lists) if lists else np.empty((0, k), dtype=np.int64)
 
     def chains(self, sessions: list[NDArray[np.int64]]) -> SessionChains:
@@ -145,12 +145,16 @@ class Recommender:
         Yields:
             The rows of the sessions, their items (model indices), best first, and the scores; S × n each.
         """
-        for start in range(0, len(sessions), _SESSIONS_PER_BATCH):
-            rows = slice(start, start + _SESSIONS_PER_BATCH)
+        for rows in self._parts(len(sessions)):
             preference_BO = torch.from_numpy(preferences[rows]).float()
             scores_BI = next_scores(self.model, sessions[rows], preference_BO)
             values_BN, items_BN = best_items(scores_BI, min(n, self.model.n_items))
             yield rows, items_BN.numpy(), values_BN.numpy().astype(np.float64)
+
+    def _parts(self, n: int) -> list[slice]:
+        """The rows of n sessions, as many at once as memory allows."""
+        size = rows_at_once(self.model.n_items, _SESSIONS_PER_BATCH)
+        return [slice(start, start + size) for start in range(0, n, size)]
 
     def _lists(
         self,

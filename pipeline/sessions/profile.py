@@ -217,9 +217,10 @@ def _count(tokens: SessionTokens, items: int, chosen: Flags | None = None) -> _C
     for piece in _slices(tokens.offsets):
         offsets = tokens.offsets[piece.start : piece.stop + 1]
         clicked, lengths = tokens.items[offsets[0] : offsets[-1]], np.diff(offsets)
-        if chosen is not None:
-            clicked = clicked[np.repeat(chosen[piece], lengths)]
-            lengths = lengths[chosen[piece]]
+        if chosen is not None:  # far fewer than all: the test split's share
+            rows = np.flatnonzero(chosen[piece])
+            clicked = tokens.items[tokens.clicks_of(piece.start + rows)]
+            lengths = lengths[rows]
         binned = np.minimum(lengths, LAST_LENGTH_BIN + 1)
         total.items[:] += np.bincount(clicked, minlength=items)
         total.lengths[:] += np.bincount(binned, minlength=LAST_LENGTH_BIN + 2)

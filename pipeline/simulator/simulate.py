@@ -124,15 +124,25 @@ def _relative(table: pl.DataFrame, plan: TrafficPlan, metric: str) -> Floats:
 def _replay(
     study: Study, paths: StudyPaths, plan: TrafficPlan, recommender: Recommender
 ) -> pl.DataFrame:
+    """Replay the test sessions, or a random sample of ``experiment.users`` of them."""
     store = paths.require("sessions", "tokens.safetensors")
     sessions = read_table(paths.require("sessions", "sessions.parquet"))
+    names = sessions.filter(pl.col("split") == Split.TEST.value)["session"].cast(pl.String)
+    tokens, times, users = (
+        open_tokens(store, Split.TEST),
+        open_times(store, Split.TEST),
+        study.experiment.users,
+    )
+    if tokens.n_sessions > users:
+        rng = np.random.default_rng([study.study.seed, 8])
+        rows = np.sort(rng.choice(tokens.n_sessions, users, replace=False))
+        times, names = times[tokens.clicks_of(rows)], names[rows]
+        tokens = tokens.take(rows)
     return held_out_replay.replay_sessions(
         recommender,
         plan,
-        tokens=open_tokens(store, Split.TEST),
-        names=sessions.filter(pl.col("split") == Split.TEST.value)["session"]
-        .cast(pl.String)
-        .to_list(),
-        times=open_times(store, Split.TEST),
+        tokens=tokens,
+        names=names.to_list(),
+        times=times,
         seed=study.study.seed,
     )

@@ -50,8 +50,8 @@ class DataSize:
     Attributes:
         events: Events of the raw log.
         items: Items of the catalogue.
-        train_clicks: Clicks of the training split.
-        test_clicks: Clicks of the test split.
+        train_clicks: Clicks of an epoch.
+        test_clicks: Clicks of the test sessions that are scored.
     """
 
     events: int = 0
@@ -69,7 +69,15 @@ class DataSize:
             sessions = read_json(paths.require("sessions", "summary.json"))
         except USER_ERRORS:
             return None
-        train, test = (sessions[f"{split}_clicks"] for split in (Split.TRAIN, Split.TEST))
+        samples = {
+            Split.TRAIN: study.training.sessions_per_epoch,
+            Split.TEST: study.evaluation.sessions,
+        }
+        train, test = (
+            round(clicks * min(1, sample / n) if sample else clicks)
+            for split, sample in samples.items()
+            for clicks, n in [(sessions[f"{split}_clicks"], sessions[f"{split}_sessions"])]
+        )
         return cls(events=events, items=sessions["items"], train_clicks=train, test_clicks=test)
 
     @classmethod

@@ -135,7 +135,7 @@ class ExperimentConfig:
         list_length: Number of items in a recommendation list.
         days: Planned duration in days, and the duration of a simulated experiment; ``first_day``
             and ``last_day`` take precedence.
-        users: Number of users in a simulated experiment.
+        users: Number of users in a simulated experiment; of a held-out replay the largest number.
         first_day: First day of the experiment; earlier impressions are rejected.
         last_day: Last day of the experiment; later impressions are rejected.
         time_zone: Time zone of the days, such as ``Europe/Berlin``: of the two above, of the daily

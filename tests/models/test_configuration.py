@@ -15,6 +15,7 @@ from models.objectives.configuration import ClickLoss, Negatives, Objective
 from models.tokens import SessionTokens
 from models.training.configuration import (
     HypervolumeOf,
+    ItemVectors,
     Precision,
     PreferenceSampling,
     Regulariser,
@@ -72,12 +73,14 @@ OTHER_TRAINING = {
     "regulariser_weight": (0.3, {}),
     "preference_sampling": (PreferenceSampling.BATCH, {}),
     "epochs": (2, {}),
+    "sessions_per_epoch": (4, {}),
     "batch_size": (5, {}),
     "learning_rate": (0.004, {}),
     "warmup_ratio": (0.9, {}),
     "weight_decay": (0.5, {}),
     "gradient_clip": (0.1, {}),
     "sparse_items": (True, {}),
+    "initial_items": (ItemVectors.CO_OCCURRENCE, {}),
     "precision": (Precision.BFLOAT16, {}),
 }
 OTHER_CHOICE = {
@@ -213,6 +216,7 @@ def test_no_field_is_left_out_above():
         (TrainingConfig, "regulariser_weight", -0.1),
         (TrainingConfig, "epochs", 0),
         (TrainingConfig, "epochs", True),
+        (TrainingConfig, "sessions_per_epoch", 0),
         (TrainingConfig, "patience", 0),
         (TrainingConfig, "validation_preferences", 1),
         (TrainingConfig, "batch_size", 0),

@@ -25,6 +25,18 @@ def test_a_third_number_says_whether_the_item_was_put_into_the_cart():
     assert tokens.carted.tolist() == [1, 0, 0, 1]
 
 
+def test_sessions_are_taken_in_the_given_order():
+    sessions = [[(3, 0, 1), (5, 1)], [(2, 1)], [(4, 0), (6, 1, 1), (7, 0)]]
+    tokens = SessionTokens.from_lists(sessions)
+
+    taken = tokens.take(np.array([2, 0]))
+
+    expected = SessionTokens.from_lists([sessions[2], sessions[0]])
+    for name in ("items", "ordered", "carted", "offsets"):
+        assert getattr(taken, name).tolist() == getattr(expected, name).tolist()
+    assert tokens.clicks_of(np.array([2, 0])).tolist() == [3, 4, 5, 0, 1]
+
+
 def test_no_session_is_a_legal_set_of_tokens():
     tokens = SessionTokens.from_lists([])
 

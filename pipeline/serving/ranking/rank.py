@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.scoring.recommend import best_items, next_hidden
+from models.scoring.recommend import best_items, next_hidden, rows_at_once
 from pipeline.serving.ranking.rerank import Candidates
 from pipeline.serving.ranking.rule_engine import RerankContext
 from pipeline.serving.ranking.served_model import ServedModel
@@ -169,7 +169,8 @@ def rank_sessions(  # noqa: PLR0913 - a request, with many sessions
         )
         for session, ts in zip(sessions, ts_N, strict=True)
     )
-    while batch := list(islice(requests, _AT_ONCE)):
+    size = rows_at_once(served.recommender.model.n_items, _AT_ONCE)
+    while batch := list(islice(requests, size)):
         yield from rank(served, batch)
 
 

@@ -14,7 +14,7 @@ from models.network.configuration import Conditioning, ModelConfig, Positions
 from models.network.model import build_model
 from models.preferences import preference_grid
 from models.scoring import target_scores
-from models.scoring.recommend import best_items, top_items
+from models.scoring.recommend import best_items, rows_at_once, top_items
 from models.scoring.target_scores import score_targets
 from models.scoring.tie_rule import TieRule
 from models.tokens import SessionTokens
@@ -291,6 +291,30 @@ def test_many_ties_at_the_end_of_the_list_go_to_the_lowest_items(size):
     scores_BI[1, size - 1] = 1.0
 
     assert best_items(scores_BI, 3)[1].tolist() == [[0, 1, 2], [size - 1, 0, 1]]
+
+
+@pytest.mark.parametrize("k", [1, 20, 100])
+@pytest.mark.parametrize("size", [65_536, 70_001], ids=["whole tiles", "a rest"])
+def test_the_best_of_a_large_catalogue_are_those_of_a_full_sort(size, k):
+    generator = torch.Generator().manual_seed(k)
+    scores_BI = torch.randn(5, size, generator=generator)
+    scores_BI[1] = scores_BI[1].round(decimals=1)  # ties, also at the end of the list
+    scores_BI[2] = -torch.inf
+    scores_BI[2, torch.arange(0, 65_000, 500)] = torch.rand(130, generator=generator)
+    scores_BI[3] = scores_BI[3].sort().values  # all in the last tiles
+    scores_BI[4] = scores_BI[4].sort(descending=True).values  # all in the first tiles
+
+    values, best = best_items(scores_BI, k)
+
+    expected = torch.argsort(scores_BI, dim=1, descending=True, stable=True)[:, :k]
+    assert torch.equal(best, expected)
+    assert torch.equal(values, scores_BI.gather(1, expected))
+
+
+def test_scores_of_a_large_catalogue_take_bounded_memory():
+    sizes = [rows_at_once(n_items, 512) for n_items in (3_000, 50_000, 250_000, 2_000_000)]
+
+    assert sizes == [512, 80, 16, 16]
 
 
 @pytest.mark.parametrize("k", [0, ITEMS + 1])

@@ -320,6 +320,30 @@ def test_every_session_is_seen_once_an_epoch_in_an_order_of_its_own():
     assert len({tuple(order) for order in orders}) == 3
 
 
+def test_an_epoch_of_a_sample_sees_other_sessions_each_time():
+    epochs = []
+
+    def look(model, inputs_BT, _):
+        if model.training:
+            epochs.append(int(inputs_BT[0, 0]))
+
+    with watching(look):
+        run(chains(n=ITEMS), config=replace(CONFIG, batch_size=1, sessions_per_epoch=4))
+    samples = [set(epochs[start : start + 4]) for start in range(0, 3 * 4, 4)]
+
+    assert len(epochs) == 3 * 4
+    assert [len(sample) for sample in samples] == [4, 4, 4]  # none twice in an epoch
+    assert len(set().union(*samples)) > 4
+
+
+def test_a_sample_of_all_sessions_is_a_whole_epoch():
+    whole = run()
+
+    sampled = run(config=replace(CONFIG, sessions_per_epoch=1000))
+
+    assert same_weights(whole.model.state_dict(), sampled.model.state_dict())
+
+
 def test_validation_looks_at_an_even_grid_after_every_epoch():
     seen = preferences_seen(in_training=False, validation=chains(n=4))
 

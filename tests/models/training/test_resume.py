@@ -136,7 +136,12 @@ def assert_same(one, other):
     )
 
 
-@pytest.fixture(scope="module", params=[CONFIG, SPARSE], ids=["adamw", "sparse items"])
+SAMPLED = replace(CONFIG, batch_size=5, sessions_per_epoch=13)
+
+
+@pytest.fixture(
+    scope="module", params=[CONFIG, SPARSE, SAMPLED], ids=["adamw", "sparse items", "sample"]
+)
 def whole(request):
     """A configuration, and a run of it that nothing interrupted."""
     return request.param, run(config=request.param)
@@ -440,6 +445,7 @@ OTHER = {
         "preference_sampling": PreferenceSampling.BATCH,
         "initial_items": ItemVectors.CO_OCCURRENCE,
         "epochs": 4,
+        "sessions_per_epoch": 12,
         "warm_start_epochs": 2,
         "patience": 2,
         "hypervolume_of": HypervolumeOf.METRICS,

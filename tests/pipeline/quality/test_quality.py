@@ -2,11 +2,15 @@
 
 from datetime import date
 
+import duckdb
 import polars as pl
 import pytest
 
 from pipeline.core.contracts import ITEMS, OFFLINE_METRICS, SESSIONS
+from pipeline.core.errors import QualityError
 from pipeline.experiment.kpis.contracts import DAILY_TOTALS, GROUP_KPIS, RETURNING_USER_TOTALS
+from pipeline.quality.expectation import forbid_rows
+from pipeline.quality.expectations import validate
 from pipeline.quality.runner import check_tables, enforce
 from pipeline.quality.suites import RULES
 
@@ -293,3 +297,25 @@ def test_a_session_with_a_null_breaks_the_rule_on_the_field(tmp_path, column, ru
     rows = [*SPLITS, session("s4", "test", 3) | {column: None}]
 
     assert broken(check(tmp_path, "sessions", sessions=rows)) == {rule}
+
+
+def test_a_rule_reads_its_table_once():
+    connection = duckdb.connect()
+    connection.execute("CREATE TABLE numbers AS FROM range(3) AS t(n)")
+    connection.execute("CREATE SEQUENCE reads")
+    source = "(SELECT n, nextval('reads') AS read FROM {batch})"
+    rule = forbid_rows(
+        "small", "numbers are below 2", "numbers", "n >= 2 OR read > 3", source=source
+    )
+
+    [outcome] = validate((rule,), connection)
+
+    assert (outcome.unexpected, outcome.sample) == (1, ("n = 2, read = 3",))
+    assert connection.execute("SELECT nextval('reads')").fetchone() == (4,)
+
+
+def test_a_rule_that_cannot_run_is_named():
+    rule = forbid_rows("small", "numbers are below 2", "numbers", "n >= 2")
+
+    with pytest.raises(QualityError, match=r"check small could not run: .*numbers"):
+        validate((rule,), duckdb.connect())

@@ -86,6 +86,26 @@ def test_every_session_gets_its_own_list_however_many_come(n):
         assert lists[row].tolist() == expected
 
 
+def test_a_large_catalogue_is_scored_for_few_sessions_at_once(monkeypatch):
+    n_items, sizes = 100_000, []
+    model = build_model(
+        ModelConfig(hidden_size=2, layers=1, heads=1), n_items=n_items, n_objectives=2, seed=0
+    )
+    monkeypatch.setattr(
+        model,
+        "score_all",
+        lambda hidden: sizes.append(len(hidden)) or torch.zeros(len(hidden), n_items),
+    )
+    sessions, preferences = visits(100)
+
+    recommender = Recommender.of(model, [str(item) for item in range(n_items)])
+    lists = recommender.recommend(sessions, preferences, k=1)
+    candidates = [items for _, items, _ in recommender.candidates(sessions, preferences, n=1)]
+
+    assert sizes == [40, 40, 20] * 2  # four million scores
+    assert len(lists) == len(np.concatenate(candidates)) == 100
+
+
 def test_no_session_gives_no_list():
     lists = Recommender.of(lively_model(), CATALOGUE).recommend([], np.empty((0, 2)), k=3)
 

@@ -58,20 +58,29 @@ def untrained(items):
     return Recommender.of(build_model(config, n_items=len(items), n_objectives=2, seed=1), items)
 
 
-@pytest.fixture
-def events():
-    """Twelve sessions of 2 to 4 clicks, one every 12 hours, with descending names."""
+def sessions_every(hours, n):
+    """Sessions of 2 to 4 clicks, with descending names."""
     rows = [
-        (f"s{99 - n}", TS + 12 * HOUR * n + 60_000 * click, "abcd"[(n + click) % 4], "click")
-        for n in range(12)
+        (f"s{99 - n}", TS + hours * HOUR * n + 60_000 * click, "abcd"[(n + click) % 4], "click")
+        for n in range(n)
         for click in range(2 + n % 3)
     ]
     return pl.DataFrame(rows, schema=["session", "ts", "item", "event_type"], orient="row")
 
 
 @pytest.fixture
+def events():
+    """Twelve sessions, one every 12 hours."""
+    return sessions_every(12, 12)
+
+
+@pytest.fixture
 def prepared(project_root, tmp_path, events):
     """The study's folder with its sessions, and the catalogue."""
+    return prepare(project_root, tmp_path, events)
+
+
+def prepare(project_root, tmp_path, events):
     study = small_study(project_root, LogSource.HELD_OUT_REPLAY)
     paths = StudyPaths.of(study, tmp_path)
     raw, read, sessions = tmp_path / "log.csv", tmp_path / "events", paths.artifact("sessions")
@@ -247,6 +256,24 @@ def test_only_held_out_sessions_are_replayed_at_their_own_times(project_root, pr
     assert log["group"].to_list() == [PLAN.group_of(user).name for user in log["user"]]
     assert set(log["experiment"]) == {"spring"}
     LISTED_IMPRESSIONS.validate(log)
+
+
+def test_a_replay_has_at_most_the_users_of_the_experiment(project_root, tmp_path):
+    paths, catalogue = prepare(project_root, tmp_path, sessions_every(2, 72))  # 24 in two days
+
+    def log(users, seed=1):
+        changes = {"experiment.users": users, "study.seed": seed}
+        study = small_study(project_root, LogSource.HELD_OUT_REPLAY, **changes)
+        return simulated(study, paths, untrained(catalogue))[0]
+
+    everybody, some = log(30), log(10)
+
+    assert everybody["user"].n_unique() == 24
+    assert some["user"].n_unique() == 10
+    shown = ["user", "ts", "group", "session", "items"]  # clicks are drawn anew
+    same_users = everybody.filter(pl.col("user").is_in(some["user"].unique().implode()))
+    assert some.select(shown).equals(same_users.select(shown))
+    assert set(log(10, seed=2)["user"]) != set(some["user"])
 
 
 def test_a_replay_without_sessions_names_the_command(project_root, tmp_path):

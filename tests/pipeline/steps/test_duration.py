@@ -72,6 +72,7 @@ def test_sizes_are_the_counts_of_the_artifacts(study, tmp_path):
         paths.artifact(asset).mkdir(parents=True)
     write_json(paths.artifact("events", "summary.json"), {"events": 9})
     sessions = {"items": 3, "train_clicks": 5, "test_clicks": 2}
+    sessions |= {"train_sessions": 2, "test_sessions": 1}
     write_json(paths.artifact("sessions", "summary.json"), sessions)
 
     found = DataSize.of(study, paths)
@@ -80,6 +81,25 @@ def test_sizes_are_the_counts_of_the_artifacts(study, tmp_path):
     assert found is not None
     scores = work_of("preference_scores", study, found)
     assert (scores.amount, scores.unit) == (2 * 3 * study.evaluation.preferences, "scores")
+
+
+def test_samples_are_less_work(small_params, tmp_path):
+    sampled = parse_study(
+        small_params
+        | {"training": small_params.get("training", {}) | {"sessions_per_epoch": 30}}
+        | {"evaluation": small_params.get("evaluation", {}) | {"sessions": 10}}
+    )
+    paths = StudyPaths(root=tmp_path, name=sampled.study.name)
+    for asset in ("events", "sessions"):
+        paths.artifact(asset).mkdir(parents=True)
+    write_json(paths.artifact("events", "summary.json"), {"events": 900})
+    sessions = {"items": 3, "train_clicks": 500, "test_clicks": 200}
+    sessions |= {"train_sessions": 100, "test_sessions": 50}
+    write_json(paths.artifact("sessions", "summary.json"), sessions)
+
+    found = DataSize.of(sampled, paths)
+
+    assert found == DataSize(events=900, items=3, train_clicks=150, test_clicks=40)
 
 
 def test_a_study_that_trains_nothing_needs_no_counts(tmp_path):
