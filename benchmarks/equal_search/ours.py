@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from equal_search.logs import PeerLog
+from equal_search.logs import PeerLog, subset
 from models.network.configuration import ModelConfig
 from models.network.model import ConditionedSessionModel
 from models.objectives.configuration import DISTORTION_SCALE, Objective
-from models.tokens import SessionTokens
 from models.training.configuration import Regulariser, TrainingConfig
 from models.training.loop import train
 from pipeline.study import PARAMS_FILE, load_study
@@ -48,7 +47,7 @@ def configuration(
     """The default study's network and training, with the log's second objective."""
     study = load_study(ROOT / PARAMS_FILE, dict(overrides))
     training = replace(study.training, device="cpu", threads=1)
-    uniform = min(training.negatives.uniform, log.log.n_items // 2)
+    uniform = min(training.negatives.uniform, log.log.n_items)
     training = replace(training, negatives=replace(training.negatives, uniform=uniform))
     if not log.has_orders:
         click, _ = training.objectives
@@ -103,11 +102,3 @@ def epoch_seconds(log: PeerLog, model: ModelConfig, config: TrainingConfig) -> f
         seconds.append(time.process_time() - started)
     clicks = (len(tokens.items) - tokens.n_sessions) / (len(some.items) - some.n_sessions)
     return seconds[0] * clicks + seconds[1]
-
-
-def subset(tokens: SessionTokens, sessions: np.ndarray) -> SessionTokens:
-    """Some of the sessions."""
-    starts, lengths = tokens.offsets[sessions], tokens.lengths[sessions]
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    place = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
-    return SessionTokens(tokens.items[place], tokens.ordered[place], tokens.carted[place], offsets)

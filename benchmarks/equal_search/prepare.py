@@ -5,12 +5,15 @@ Not part of ``logs``: a run of seconds should not import the whole product.
 
 from pathlib import Path
 
+import numpy as np
 import yaml
 from logs import Log
 
+from equal_search.logs import subset
+from models.tokens import SessionTokens
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.contracts import Split
-from pipeline.sessions.token_store import open_tokens
+from pipeline.sessions.token_store import open_times, open_tokens
 from pipeline.steps.run import run
 from pipeline.study import PARAMS_FILE, load_study
 from pipeline.synthetic.generate_log import generate_log
@@ -47,5 +50,12 @@ def prepare(name: str, raw: Path | None, root: Path) -> Log:
     paths = StudyPaths.of(study, root)
     run(study, paths, until="sessions")
     tokens = paths.require("sessions", "tokens.safetensors")
-    splits = [open_tokens(tokens, split) for split in Split]
+    splits = [in_order_of_time(tokens, split) for split in Split]
     return Log(*splits, n_items=1 + max(int(one.items.max()) for one in splits))
+
+
+def in_order_of_time(file: Path, split: Split) -> SessionTokens:
+    """A split's sessions, the first one first; the store's order is random."""
+    tokens = open_tokens(file, split)
+    starts = open_times(file, split)[tokens.offsets[:-1]]
+    return subset(tokens, np.argsort(starts, kind="stable"))

@@ -47,12 +47,12 @@ OURS, OURS_ALONE = "ours, click endpoint", "ours, clicks alone"
 PROGRAMS = {
     OURS: Program(
         source="the default study's network and training, conditioned on the preference",
-        searched=_rates(2e-3, 5e-3, 1.2e-2),
+        searched=_rates(2e-3, 6e-3, 1.8e-2),
         is_ours=True,
     ),
     OURS_ALONE: Program(
         source="the same network, every preference drawn at the click endpoint",
-        searched=_rates(2e-3, 5e-3, 1.2e-2),
+        searched=_rates(2e-3, 6e-3, 1.8e-2),
         fixed={"clicks_alone": True},
         is_ours=True,
     ),
@@ -70,7 +70,7 @@ PROGRAMS = {
     ),
     "GRU4Rec": Program(
         source="the official PyTorch version, its parameter file, one layer of 64",
-        searched=_rates(3e-2, 7e-2, 1.6e-1),
+        searched=_rates(2e-2, 6e-2, 1.8e-1),
         fixed={"parameters": "rees46_xe_shared_best.py"},
         by_log={
             "retailrocket": {"parameters": "retailrocket_bprmax_shared_best.py"},

@@ -28,6 +28,7 @@ from equal_search.children.protocol import (
 
 MODELS = {"SASRec": SASRecModel, "BERT4Rec": BERT4RecModel}
 _ROWS = 1024
+_PADDING = 0
 _UNKNOWN = -1e6
 """Bias of an item that RecTools dropped from train, as it keeps the last clicks of long sessions."""
 
@@ -104,7 +105,8 @@ def vectors_of(model, network, sessions: Sessions, task: Task) -> Vectors:  # no
     internal[known] = preparator.get_known_items_sorted_internal_ids()
     items_ID = network.item_model.get_all_embeddings()
     clicks = [
-        [one for one in internal[prefix].tolist() if one >= 0] for prefix in sessions.prefixes()
+        [one for one in internal[prefix].tolist() if one >= 0] or [_PADDING]
+        for prefix in sessions.prefixes()
     ]
     states = []
     for start in range(0, len(clicks), _ROWS):
