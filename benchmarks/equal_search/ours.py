@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[2]
 CLICKS = torch.tensor([[1.0, 0.0]])
 _ALONE = 1e4
 """Concentration of the only objective that counts: its weight is 1 in every session."""
+_IGNORED = 1e9
+"""Worst value of the other objective: so large that the click loss alone selects the epoch."""
 _SAMPLE = 2000
 """Sessions from whose epoch the rate of training is measured."""
 
@@ -58,7 +60,7 @@ def configuration(
         training = replace(
             training,
             objectives=(
-                replace(click, concentration=_ALONE), replace(second, concentration=1 / _ALONE),
+                replace(click, concentration=_ALONE), replace(second, concentration=1 / _ALONE, reference=_IGNORED),
             ),
             regulariser=Regulariser.NONE,
         )  # fmt: skip

@@ -19,7 +19,7 @@ CHECKS = 6
 """Validations during training, evenly spaced in time."""
 VALIDATION_TARGETS = 2000
 """Targets of the validations during training; the choice of the learning rate uses all."""
-_WINDOW_QUANTILE = 0.98
+_WINDOW_QUANTILE = 0.95
 _ROWS = 512
 
 
@@ -172,7 +172,7 @@ class Task:
 
     @property
     def window(self) -> int:
-        """Clicks a padded program looks back: as many as 98% of the train sessions have, up to 50.
+        """Clicks a padded program looks back: as many as 95% of the train sessions have, up to 50.
 
         Programs that pad every session to its longest would compute padding most of their time.
         """
