@@ -106,14 +106,14 @@ def test_training_ends_when_the_time_is_up_and_keeps_the_best_validated_state(ro
         60, validate, lambda: {"weight": weight}, clock=lambda: now[0]
     )
     budget.start()
-    for step in range(1, 1000):
+    is_over = False
+    while not is_over:
         now[0] += 3
         weight += 1
-        if budget.is_spent():
-            break
+        is_over = budget.is_spent()
 
     assert 60 <= budget.used < 65
-    assert step == budget.steps < 20  # 6 validations of 1, and steps of 3 in the rest
+    assert budget.steps == weight.item() == 19  # of 3 each, with 6 validations of 1
     assert list(recalls) == []
     assert budget.best_recall == 0.5
     assert budget.best["weight"].item() == 7  # the state at the second validation
@@ -173,8 +173,7 @@ def test_finished_runs_are_kept_and_an_unfinished_line_is_run_again(room, tmp_pa
     assert runs.Store(file).find(second) == accuracy(room, 0.5, 0.6)
 
 
-def test_every_click_has_a_state_also_beyond_the_window(room, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "multitron", object())
+def test_every_click_has_a_state_also_beyond_the_window(room):
     windows = room("children.multitron_peer").windows
 
     found = windows([1, 2, 3, 4, 5], 3)
