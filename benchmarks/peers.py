@@ -16,18 +16,22 @@ hidasib/GRU4Rec_PyTorch_Official and otto-de/MultiTRON. ``--write`` writes ``res
 import argparse
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
-from equal_search import report
+from equal_search import front, report, runs
 from equal_search.logs import NAMES, SAMPLE, PeerLog, open_log
 from equal_search.programs import PROGRAMS
-from equal_search.runs import Result, Run, Store, execute, run_here
+from equal_search.runs import Result, Run, Store
 from equal_search.search import Budget, Found, search
 from machine import use_two_cores
 
 RESULTS = Path(__file__).parent / "results" / "peers.md"
+PARTS = ("search", "front")
+"""The click endpoint against its peers; the front against other ways to one."""
 
 
 def main() -> None:
@@ -35,15 +39,23 @@ def main() -> None:
     arguments = parse()
     use_two_cores()
     if arguments.child:
-        run = Run(**json.loads(arguments.child))
-        print(json.dumps(run_here(run, open_log(run.log, arguments))))
+        print(json.dumps(child(Run(**json.loads(arguments.child)), arguments)))
         return
-    logs = {name: open_log(name, arguments) for name in arguments.logs}
+    names = arguments.logs if "search" in arguments.parts else []
+    logs = {name: open_log(name, arguments) for name in names}
     found = {name: search_log(log, arguments) for name, log in logs.items()}
-    text = report.page(found, logs, arguments)
+    fronts = search_fronts(arguments) if "front" in arguments.parts else {}
+    text = report.page(found, logs, fronts, arguments)
     print(text)
     if arguments.write:
         RESULTS.write_text(text, encoding="utf-8")
+
+
+def child(run: Run, arguments: argparse.Namespace) -> dict[str, Any]:
+    """One run in this process, on one thread; its result as JSON."""
+    torch.set_num_threads(1)
+    log = open_log(run.log, arguments)
+    return asdict((front if run.program in front.METHODS else runs).run_here(run, log))
 
 
 def search_log(log: PeerLog, arguments: argparse.Namespace) -> dict[str, Found]:
@@ -56,10 +68,21 @@ def search_log(log: PeerLog, arguments: argparse.Namespace) -> dict[str, Found]:
     )
 
     def get(run: Run) -> Result:
-        return store.get(run, lambda run: execute(run, log, arguments))
+        return store.get(run, lambda run: runs.execute(run, log, arguments))
 
     with ThreadPoolExecutor(arguments.jobs) as pool:
         return search(log.name, arguments.programs, budget, get, pool)
+
+
+def search_fronts(arguments: argparse.Namespace) -> dict[str, list[front.Front]]:
+    """Every method's fronts."""
+    log, store = open_log(front.LOG, arguments), Store(arguments.work / "runs.jsonl")
+
+    def get(run: Run) -> Result:
+        return store.get(run, lambda run: runs.execute_ours(run, arguments))
+
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        return front.search(log, get, pool, seconds=arguments.seconds, seeds=arguments.seeds)
 
 
 def parse() -> argparse.Namespace:
@@ -74,6 +97,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--retailrocket", type=Path, help="click_sequences.parquet")
     parser.add_argument("--yoochoose", type=Path, help="folder of yoochoose-clicks.dat")
     parser.add_argument("--jdata", type=Path, help="folder of JDATA with sessions")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=["search"])
     parser.add_argument("--logs", nargs="+", choices=NAMES, default=list(NAMES))
     parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
     parser.add_argument("--seconds", type=float, default=60, help="training time of one run")
@@ -103,9 +127,10 @@ def _setting(text: str) -> tuple[str, Any]:
 
 def _require(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     """Refuse to begin without what a later run needs."""
-    peers = [PROGRAMS[name] for name in arguments.programs]
+    is_searched = "search" in arguments.parts
+    peers = [PROGRAMS[name] for name in arguments.programs if is_searched]
     needed = {one.checkout for one in peers if one.checkout}
-    needed |= {name for name in arguments.logs if name != "synthetic-shop"}
+    needed |= {name for name in arguments.logs if is_searched and name != "synthetic-shop"}
     if any(one.is_trained and not one.is_ours for one in peers):
         needed.add("peers_python")
     for name in sorted(needed):

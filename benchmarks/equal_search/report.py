@@ -5,6 +5,8 @@ import json
 
 from machine import described
 
+from equal_search import front
+from equal_search.front import Front
 from equal_search.logs import SAMPLE, PeerLog
 from equal_search.programs import OURS, PROGRAMS
 from equal_search.search import Found, Mean
@@ -14,7 +16,10 @@ NEEDED = 3
 
 
 def page(
-    found: dict[str, dict[str, Found]], logs: dict[str, PeerLog], arguments: argparse.Namespace
+    found: dict[str, dict[str, Found]],
+    logs: dict[str, PeerLog],
+    fronts: dict[str, list[Front]],
+    arguments: argparse.Namespace,
 ) -> str:
     """The Markdown of everything that was found."""
     lines = [
@@ -36,14 +41,19 @@ def page(
     ]
     for name, programs in found.items():
         lines += table(name, logs[name], programs)
-    return "\n".join([*lines, *verdict(found), *grids(found)]) + "\n"
+    if found:
+        lines += [*verdict(found), *grids(found), ""]
+    if fronts:
+        lines += front.table(fronts)
+    return "\n".join(lines)
 
 
 def command(arguments: argparse.Namespace) -> str:
     """The command without paths."""
     changed = f" --set {' '.join(arguments.set)}" if arguments.set else ""
     return (
-        f"python benchmarks/peers.py … --logs {' '.join(arguments.logs)} --seconds "
+        f"python benchmarks/peers.py … --parts {' '.join(arguments.parts)} --logs "
+        f"{' '.join(arguments.logs)} --seconds "
         f"{arguments.seconds:g} --sample-seconds {arguments.sample_seconds:g}{changed} --write"
     )
 

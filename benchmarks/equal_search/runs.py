@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from machine import run_alone
 
 from equal_search import neighbours, ours
@@ -112,10 +111,7 @@ def execute(run: Run, log: PeerLog, arguments: argparse.Namespace) -> Result:
     """Run in a process of its own, and rank all targets."""
     program = PROGRAMS[run.program]
     if program.is_ours or not program.is_trained:
-        command = [sys.executable, str(arguments.script), "--work", str(arguments.work)]
-        command += ["--child", json.dumps(asdict(run))]
-        found, _ = run_alone(command, OMP_NUM_THREADS="1")
-        return Result.from_json(found)
+        return execute_ours(run, arguments)
     output = log.file.with_name(f"vectors-{threading.get_ident()}.npz")
     task = {"log": str(log.file), "output": str(output), "program": run.program}
     task |= {"setting": run.setting, "seed": run.seed, "seconds": run.seconds}
@@ -131,11 +127,19 @@ def execute(run: Run, log: PeerLog, arguments: argparse.Namespace) -> Result:
     return Result(**accuracies, seconds=seconds, details=found)
 
 
-def run_here(run: Run, log: PeerLog) -> dict[str, Any]:
-    """A run of ours, or of a method without training, in this process; its result as JSON."""
-    torch.set_num_threads(1)
-    execute_here = _run_ours if PROGRAMS[run.program].is_ours else _run_neighbours
-    return asdict(execute_here(run, log))
+def execute_ours(run: Run, arguments: argparse.Namespace) -> Result:
+    """Run what needs the project's environment, in a process of its own."""
+    command = [sys.executable, str(arguments.script), "--work", str(arguments.work)]
+    command += ["--child", json.dumps(asdict(run))]
+    found, _ = run_alone(command, OMP_NUM_THREADS="1")
+    return Result.from_json(found)
+
+
+def run_here(run: Run, log: PeerLog) -> Result:
+    """A run of ours, or of a method without training, in this process."""
+    if PROGRAMS[run.program].is_ours:
+        return _run_ours(run, log)
+    return _run_neighbours(run, log)
 
 
 def _run_ours(run: Run, log: PeerLog) -> Result:
