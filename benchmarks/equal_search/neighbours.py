@@ -30,9 +30,9 @@ class Neighbours(Protocol):
 def clicked(tokens: SessionTokens, n_items: int) -> sparse.csr_matrix:
     """Whether a session has a click on an item; sessions × items, float32."""
     shape = (tokens.n_sessions, n_items)
-    matrix = sparse.csr_matrix(
-        (np.ones(len(tokens.items), dtype=np.float32), tokens.items, tokens.offsets), shape=shape
-    )
+    clicks = np.ones(len(tokens.items), dtype=np.float32)
+    # a copy, because summing duplicates sorts in place
+    matrix = sparse.csr_matrix((clicks, tokens.items, tokens.offsets), shape=shape, copy=True)
     matrix.sum_duplicates()
     matrix.data[:] = 1
     return matrix

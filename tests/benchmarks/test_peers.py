@@ -53,6 +53,15 @@ def test_vsknn_weighs_late_clicks_and_counts_similar_sessions(room):
     np.testing.assert_allclose(scores[0], [0, 1, 1, 2])
 
 
+def test_neighbours_leave_the_log_as_it_is(room):
+    tokens = tokens_of([2, 1, 2, 0])
+
+    matrix = room("neighbours").clicked(tokens, 4)
+
+    assert matrix.toarray().tolist() == [[1, 1, 1, 0]]
+    assert tokens.items.tolist() == [2, 1, 2, 0]
+
+
 def test_vsknn_considers_recent_sessions_only(room):
     method = room("neighbours").VSKNN.fit(TRAIN, 4, k=4, sample=2)
 
