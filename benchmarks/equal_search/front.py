@@ -127,8 +127,9 @@ def run_here(run: Run, log: PeerLog) -> Result:
     found: dict[str, list[list[float]]] = {}
     accuracies: dict[str, Accuracy] = {}
     for split in ("validation", "test"):
-        scores = score_targets(trained.model, getattr(log.log, split), grid_GO)
-        accuracies[split] = Accuracy.of(scores[-1].rank)  # the most clicks
+        tokens = getattr(log.log, split)
+        scores = score_targets(trained.model, tokens, grid_GO)
+        accuracies[split] = Accuracy.of(scores[-1].rank, tokens)  # the most clicks
         found[split] = [
             [*one.recall_and_order_density(CUTOFF), *map(float, _losses(one))] for one in scores
         ]

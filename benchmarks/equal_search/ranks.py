@@ -19,16 +19,27 @@ _ROWS = 4096
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Recall@20 and MRR@20 over targets, both in [0, 1], higher is better."""
+    """How well targets are ranked; all in [0, 1], higher is better.
+
+    Attributes:
+        recall: Recall@20.
+        mrr: MRR@20.
+        repeats: Recall@20 of targets that the session clicked before; None if there are none.
+        others: Recall@20 of the other targets; None if there are none.
+    """
 
     recall: float
     mrr: float
+    repeats: float | None = None
+    others: float | None = None
 
     @classmethod
-    def of(cls, rank_P: NDArray[np.int64]) -> "Accuracy":
-        """Of the targets' ranks; 1 is the best."""
-        hit_P = rank_P <= CUTOFF
-        return cls(float(hit_P.mean()), float((hit_P / rank_P).mean()))
+    def of(cls, rank_P: NDArray[np.int64], tokens: SessionTokens) -> "Accuracy":
+        """Of the ranks of a split's targets; 1 is the best."""
+        hit_P, again_P = rank_P <= CUTOFF, repeats_of(tokens)
+        parts = (hit_P[again_P], hit_P[~again_P])
+        repeats, others = (float(part.mean()) if len(part) else None for part in parts)
+        return cls(float(hit_P.mean()), float((hit_P / rank_P).mean()), repeats, others)
 
 
 def targets_of(tokens: SessionTokens) -> NDArray[np.int64]:
@@ -42,6 +53,12 @@ def prefixes_of(tokens: SessionTokens) -> list[NDArray[np.int32]]:
     """The clicks before every target, in the targets' order."""
     spans = zip(tokens.offsets[:-1].tolist(), tokens.offsets[1:].tolist(), strict=True)
     return [tokens.items[start:end] for start, last in spans for end in range(start + 1, last)]
+
+
+def repeats_of(tokens: SessionTokens) -> NDArray[np.bool_]:
+    """Whether the session clicked a target before."""
+    pairs = zip(prefixes_of(tokens), targets_of(tokens), strict=True)
+    return np.array([bool((prefix == target).any()) for prefix, target in pairs], dtype=np.bool_)
 
 
 def ranks_of_vectors(
@@ -79,4 +96,4 @@ def accuracy_of_file(vectors: Path, split: str, tokens: SessionTokens) -> Accura
     """Of the vectors that a peer wrote."""
     with np.load(vectors) as arrays:
         hidden_PD, table_ID = (torch.from_numpy(arrays[name]) for name in (split, "table"))
-    return Accuracy.of(ranks_of_vectors(hidden_PD, table_ID, targets_of(tokens)))
+    return Accuracy.of(ranks_of_vectors(hidden_PD, table_ID, targets_of(tokens)), tokens)

@@ -34,7 +34,8 @@ def page(
             "best epoch. Three settings each, the first seed; the one with the best Recall@20 on "
             f"validation again under the other seeds; mean ± standard error over {arguments.seeds} "
             "seeds. Test targets: every click after a session's first, ranked exactly among the "
-            "whole catalogue, ties at half. Differences are in standard errors of the difference "
+            "whole catalogue, ties at half; *repeats* are those that the session clicked before. "
+            "Differences are in standard errors of the difference "
             "over seeds, which do not contain the choice of test sessions."
         ),
         "",
@@ -76,8 +77,11 @@ def table(name: str, log: PeerLog, programs: dict[str, Found]) -> list[str]:
         "",
         f"{log.describe()}. Ours is conditioned on click and {second}.",
         "",
-        "| program | Recall@20 | MRR@20 | seconds of training | chosen | ours minus it, Recall@20 |",
-        "|---|---|---|---|---|---|",
+        (
+            "| program | Recall@20 | MRR@20 | of repeats | of others | seconds of training | chosen "
+            "| ours minus it, Recall@20 |"
+        ),
+        "|---|---|---|---|---|---|---|---|",
         *(row(program, one, programs.get(OURS)) for program, one in ranked),
         "",
     ]
@@ -90,7 +94,8 @@ def row(program: str, found: Found, ours: Found | None) -> str:
     if ours is not None and not PROGRAMS[program].is_ours:
         difference = above(ours.recall(), found.recall())
     return (
-        f"| {program} | {shown(found.recall())} | {shown(found.mrr())} | {seconds:.0f} "
+        f"| {program} | {shown(found.recall())} | {shown(found.mrr())} "
+        f"| {part(found, 'repeats')} | {part(found, 'others')} | {seconds:.0f} "
         f"| {searched(found)} | {difference} |"
     )
 
@@ -98,6 +103,12 @@ def row(program: str, found: Found, ours: Found | None) -> str:
 def shown(mean: Mean) -> str:
     """Mean ± standard error."""
     return f"{mean.value:.4f} ± {mean.error:.4f}"
+
+
+def part(found: Found, name: str) -> str:
+    """Mean Recall@20 of some of the targets; a dash where there are none."""
+    values = [getattr(one.test, name) for one in found.results]
+    return "–" if None in values else f"{Mean.of(values).value:.3f}"
 
 
 def above(ours: Mean, other: Mean) -> str:

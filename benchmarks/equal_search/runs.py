@@ -151,7 +151,7 @@ def _run_ours(run: Run, log: PeerLog) -> Result:
 
     def accuracy(tokens: SessionTokens) -> Accuracy:
         (scores,) = score_targets(trained.model, tokens, ours.CLICKS, with_click_loss=False)
-        return Accuracy.of(scores.rank)
+        return Accuracy.of(scores.rank, tokens)
 
     return Result(
         validation=accuracy(log.log.validation),
@@ -168,7 +168,7 @@ def _run_neighbours(run: Run, log: PeerLog) -> Result:
 
     def accuracy(tokens: SessionTokens) -> Accuracy:
         blocks = neighbours.score_blocks(method, prefixes_of(tokens))
-        return Accuracy.of(ranks_of_scores(blocks, targets_of(tokens)))
+        return Accuracy.of(ranks_of_scores(blocks, targets_of(tokens)), tokens)
 
     return Result(
         validation=accuracy(log.log.validation), test=accuracy(log.log.test), seconds=seconds

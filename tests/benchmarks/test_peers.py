@@ -103,6 +103,16 @@ def test_scores_and_vectors_have_the_same_ranks_with_ties_at_half(room):
     assert blocks.tolist() == vectors.tolist() == [2, 3, 5]
 
 
+def test_recall_is_told_apart_for_repeated_clicks(room):
+    tokens = tokens_of([1, 2, 1, 3], [4, 4])
+    rank_P = np.array([1, 4, 30, 10])  # of 2, 1 again, 3 and 4 again
+
+    found = room("ranks").Accuracy.of(rank_P, tokens)
+
+    assert found == room("ranks").Accuracy(0.75, (1 + 1 / 4 + 1 / 10) / 4, repeats=1.0, others=0.5)
+    assert room("ranks").Accuracy.of(rank_P[:1], tokens_of([1, 2])).repeats is None
+
+
 def test_training_ends_when_the_time_is_up_and_keeps_the_best_validated_state(room):
     now, weight = [0.0], torch.zeros(1)
     recalls = iter([0.1, 0.5, 0.4, 0.3, 0.2, 0.1])
