@@ -8,7 +8,8 @@ r"""Peers under equal search: our click endpoint against strong single-objective
 On every log, every program has the same sessions, the same test targets, the same number of tried
 learning rates (chosen by Recall@20 on validation) and the same training time: processor seconds of
 one thread, so that other work on the machine takes nothing from anyone. Finished runs are kept in
-``--work``; a stopped benchmark goes on where it was. The peers' environment needs
+``--work``; a stopped benchmark goes on where it was (delete the lines of a program that changed
+from its ``runs.jsonl``). The peers' environment needs
 ``torch``, ``rectools[torch]`` and ``pytorch-lightning``; the two checkouts are of
 hidasib/GRU4Rec_PyTorch_Official and otto-de/MultiTRON. ``--write`` writes ``results/peers.md``.
 """

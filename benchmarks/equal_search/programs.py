@@ -42,8 +42,8 @@ def _rates(*values: float) -> tuple[Setting, ...]:
 
 _RECTOOLS = {"loss": "sampled_softmax", "n_negatives": 64}
 _RECTOOLS_SMALL = {"yoochoose": {"loss": "softmax", "n_negatives": 1}}
-"""Of RecTools' losses, the one that was the best on validation after the same short time: with
-64 negatives it takes three times as many steps as with the whole catalogue of the shop."""
+"""The softmax over the whole catalogue where that is small, else 64 negatives: on the shop, SASRec
+has a Recall@20 of 0.23 with them and of 0.10 with the whole catalogue after the same 20 seconds."""
 OURS, OURS_ALONE = "ours, click endpoint", "ours, clicks alone"
 
 PROGRAMS = {
