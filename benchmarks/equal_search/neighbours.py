@@ -1,7 +1,7 @@
 """Item-kNN and V-SKNN, which no maintained library has, by their published definitions.
 
 Source: Ludewig & Jannach, "Evaluation of session-based recommendation algorithms", User Modeling
-and User-Adapted Interaction 28 (2018), sections 3.2.1 and 3.2.3.
+and User-Adapted Interaction 28 (2018); the shrinkage is that of Hidasi et al.'s item-kNN (2016).
 """
 
 from collections.abc import Iterator
