@@ -16,6 +16,7 @@ from pipeline.evaluation.scoring import SCORES, preference_ids
 from pipeline.quality.suites import RULES
 from pipeline.steps.model import score_preferences
 from pipeline.steps.run import STEPS
+from pipeline.steps.storage import on_storage
 from pipeline.study import Study
 
 
@@ -66,7 +67,8 @@ def _score_assets(study: LoadedStudy) -> dg.AssetsDefinition:
             selected = sorted(key.path[-1] for key in context.selected_asset_keys)
             share = len(selected) / len(study.preferences)
             timer = AssetTimer(context, SCORES, parameters, paths, share)
-            result = score_preferences(parameters, paths, selected)
+            with on_storage(SCORES, parameters, paths):
+                result = score_preferences(parameters, paths, selected)
             timing = timer.stop()
         for name in selected:
             one = replace(result, asset=f"{SCORES}/{name}", location=result.location / name)

@@ -29,7 +29,11 @@ def _executor(config: dict[str, Any]) -> dict[str, Any]:
     if (processes := config["processes"]) < 1:
         msg = f"execution.config.processes is {processes}; expected 1 or more"
         raise ValueError(msg)
-    return {"in_process": {}} if processes == 1 else {"multiprocess": {"max_concurrent": processes}}
+    if processes == 1:
+        return {"in_process": {}}
+    # A process of a step is a copy of one that has imported everything, which takes seconds.
+    start = {"forkserver": {"preload_modules": ["assets.definitions"]}}
+    return {"multiprocess": {"max_concurrent": processes, "start_method": start}}
 
 
 def _default() -> int:

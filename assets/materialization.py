@@ -24,6 +24,7 @@ from pipeline.quality.suites import RULES
 from pipeline.steps.result import LazyFigure, Markdown, StepResult
 from pipeline.steps.rollout_gates.plan import NoRolloutError
 from pipeline.steps.run import Step
+from pipeline.steps.storage import on_storage
 from pipeline.study import Study
 
 _TRANSIENT = {errno.EAGAIN, errno.EBUSY, errno.EIO, errno.EINTR, errno.ETIMEDOUT, errno.ESTALE}
@@ -116,9 +117,11 @@ def run_asset(
     """
     with translate_errors(context, study.file):
         parameters, paths = study.load()
-        timer = AssetTimer(context, asset_name(context.asset_key), parameters, paths)
+        asset = asset_name(context.asset_key)
+        timer = AssetTimer(context, asset, parameters, paths)
         try:
-            result = step(parameters, paths)
+            with on_storage(asset, parameters, paths):
+                result = step(parameters, paths)
         except (UnpairableListsError, TooLittleDataError, NoRolloutError) as error:
             context.log.warning("skipped: %s", study.file.adapt(str(error)))
             return

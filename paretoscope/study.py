@@ -100,7 +100,7 @@ class Study:
         """Write the raw log of the synthetic shop to ``dataset.path``; returns its sessions."""
         from pipeline.synthetic.generate_log import generate_log  # noqa: PLC0415 - as in run_step
 
-        target = self.root / self.parameters.dataset.path
+        target = self.root / local_path(self.parameters.dataset.path, "dataset.path")
         target.parent.mkdir(parents=True, exist_ok=True)
         return generate_log(self.parameters.synthetic, target)
 

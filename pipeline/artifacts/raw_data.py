@@ -12,12 +12,13 @@ import yaml
 
 from pipeline.artifacts.storage import md5
 from pipeline.core.errors import DataError, MissingArtifact
+from pipeline.core.object_urls import local_copy, parse_object_url
 from pipeline.study import Study
 
 
 def dataset_path(study: Study, root: Path) -> Path:
     """The path of the raw data; relative paths are relative to the project root."""
-    return root / study.dataset.path
+    return root / local_copy(study.dataset.path)
 
 
 def pinned_md5(study: Study, root: Path) -> str | None:
@@ -68,6 +69,10 @@ def _checked_md5(study: Study, root: Path) -> str:
     found = md5(path) if path.exists() else None
     if found is not None and (not pinned or found == pinned):
         return found
+    if found is None and parse_object_url(study.dataset.path):
+        command = "paretoscope pull"
+        msg = f"raw data {study.dataset.path} has no copy on this machine. Download it with: {command}"
+        raise MissingArtifact(msg, command)
     command = _generate_command(study, root) or (pinned and _restore_command(path, root, pinned))
     if found is None:
         fix = f"Create it with: {command}" if command else "Add it, or correct dataset.path"

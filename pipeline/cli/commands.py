@@ -55,6 +55,18 @@ _ALL = (
         run="pipeline.cli.doctor:doctor",
     ),
     Command(
+        name="pull",
+        summary="bring data and artifacts from object storage to this machine",
+        description=(
+            "Downloads the data whose parameters are URLs (s3://BUCKET/KEY), and the artifacts that other machines "
+            "have published in PARETOSCOPE_STORAGE_URL, if they differ from those here. The steps do so by "
+            "themselves; commands that read a finished study, such as serve, do not. See docs/how-to/scale.md."
+        ),
+        examples=("paretoscope pull", "paretoscope pull --json"),
+        run="pipeline.cli.storage:pull",
+        reads=("study", "dataset", "experiment"),
+    ),
+    Command(
         name="generate",
         summary="generate the log of the synthetic shop (the DVC stage raw_events)",
         description=(

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from pipeline.artifacts.objects.data_copies import download_data
 from pipeline.artifacts.raw_data import dataset_path, raw_data_errors
 from pipeline.cli.context import open_project
 from pipeline.cli.dispatch import print_error
@@ -22,6 +23,7 @@ def validate_data(*, json: bool) -> int:
 def inspect_project() -> DataInspection:
     """What the study would read of its raw log."""
     study, paths = open_project()
+    download_data(study, paths.root)
     with raw_data_errors(study, paths.root):
         return inspect_data(
             study.dataset,

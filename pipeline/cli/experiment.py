@@ -11,6 +11,7 @@ from pipeline.cli.context import open_project
 from pipeline.cli.output import print_result
 from pipeline.core.contracts import Kpi
 from pipeline.core.labels import counted
+from pipeline.core.local_paths import local_path
 from pipeline.experiment.design.traffic_plan import read_plan
 from pipeline.experiment.log.ingest import Ingestion
 from pipeline.experiment.log.row_fates import read_row_fates
@@ -24,7 +25,7 @@ from pipeline.results.diagnostics import LostOutcomes
 from pipeline.results.power import POWER
 from pipeline.results.serialization import to_dict
 from pipeline.results.stored import read_estimates, read_power
-from pipeline.study import SERVING_KEY
+from pipeline.study import SERVING_KEY, Study
 from pipeline.synthetic.generate_log import generate_log
 
 SHOP_LOG = Path("data/raw/synthetic-shop.jsonl")
@@ -33,7 +34,7 @@ SHOP_LOG = Path("data/raw/synthetic-shop.jsonl")
 def generate(*, json: bool) -> int:
     """Generate the log of the synthetic shop."""
     study, paths = open_project()
-    own = Path(study.dataset.path)
+    own = local_path(study.dataset.path, "dataset.path")
     target = own if own.name == SHOP_LOG.name else SHOP_LOG  # never the log of a real shop
     sessions = generate_log(study.synthetic, paths.root / target)
     found = {"sessions": sessions, "path": str(target)}
@@ -97,13 +98,14 @@ def validate_log(*, json: bool) -> int:
     """Validate the experiment's log without writing anything."""
     from pipeline.steps.log_validation import validate_log as validate  # noqa: PLC0415 - as ingest
 
-    found = validate(*open_project())
+    study, paths = open_project()
+    found = validate(study, paths)
     groups = [
         f"{row['group']}: {counted(row['users'], 'user')}, {counted(row['trials'], 'impression')}, "
         f"{row['successes']:,} with a click"
         for row in found.kpis.filter(kpi=Kpi.CTR.value).iter_rows(named=True)
     ]
-    head = f"{counted(found.log.impressions, 'usable impression')} in {counted(found.log.files, 'file')}"
+    head = f"{counted(found.log.impressions, 'usable impression')} in {counted(found.log.files, _source(study))}"
     warnings = _warnings(found.checks, found.lost_outcomes)
     return print_result(
         {
@@ -118,6 +120,10 @@ def validate_log(*, json: bool) -> int:
     )
 
 
+def _source(study: Study) -> str:
+    return "table" if study.compute.warehouse else "file"
+
+
 def ingest(*, json: bool) -> int:
     """Bring the experiment database up to date with the log files."""
     from pipeline.steps.run import run_step  # noqa: PLC0415 - Great Expectations takes two seconds
@@ -129,7 +135,7 @@ def ingest(*, json: bool) -> int:
     warnings = _warnings(step.checks, lost)
     head = (
         f"{counted(found.impressions, 'impression')} in the database; {found.files_read:,} of "
-        f"{counted(found.files, 'file')} new or changed"
+        f"{counted(found.files, _source(study))} new or changed"
     )
     return print_result(
         {**asdict(found), "warnings": warnings},

@@ -1,7 +1,7 @@
 """``train`` and ``evaluate-shard``: the model outside Dagster."""
 
 import logging
-from contextlib import nullcontext
+from contextlib import ExitStack
 
 from models.training.distributed import is_first_process
 from pipeline.artifacts.lock import study_lock
@@ -9,7 +9,10 @@ from pipeline.cli.context import adapted, open_project
 from pipeline.cli.output import print_result
 from pipeline.core.asset_graph import rematerialize_command
 from pipeline.evaluation.score_files import score_shard
+from pipeline.evaluation.scoring import SCORES
+from pipeline.recommender.train import MODEL
 from pipeline.steps.model import fit_model
+from pipeline.steps.storage import on_storage
 
 
 def train(*, json: bool) -> int:
@@ -17,7 +20,10 @@ def train(*, json: bool) -> int:
     study, paths = open_project()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     # of several processes (torchrun) the first writes
-    with study_lock(paths, "paretoscope train") if is_first_process() else nullcontext():
+    with ExitStack() as first:
+        if is_first_process():
+            first.enter_context(study_lock(paths, "paretoscope train"))
+            first.enter_context(on_storage(MODEL, study, paths))
         trained = fit_model(study, paths).value
     hypervolume = trained.front.hypervolume
     line = (
@@ -34,5 +40,6 @@ def evaluate_shard(*, shard: int) -> int:
     """Score one shard of the test sessions."""
     study, paths = open_project()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    score_shard(study, paths, shard)
+    with on_storage(SCORES, study, paths):
+        score_shard(study, paths, shard)
     return 0

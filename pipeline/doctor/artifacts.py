@@ -18,6 +18,7 @@ from pipeline.core.asset_graph import (
 )
 from pipeline.core.errors import MissingArtifact
 from pipeline.core.labels import counted
+from pipeline.core.object_urls import parse_object_url
 from pipeline.doctor.environment import dvc_init
 from pipeline.doctor.finding import Finding, Status, ok, shortened
 from pipeline.experiment.log.ingest import ingested_md5s, summarise
@@ -56,7 +57,8 @@ def check_raw_data(study: Study, paths: StudyPaths) -> Iterator[Finding]:
     try:
         digest = require_dataset(study, paths.root)
     except MissingArtifact as error:
-        fix = error.command or f"copy the log to {name}, or correct dataset.path in params.yaml"
+        copy = f"copy the log to {name}, or correct dataset.path in params.yaml"
+        fix = error.command or ("paretoscope pull" if parse_object_url(name) else copy)
         yield Finding("raw data", Status.ERROR, f"{name} is missing", fix)
         return
     if pinned_md5(study, paths.root) is None:
@@ -69,6 +71,8 @@ def check_raw_data(study: Study, paths: StudyPaths) -> Iterator[Finding]:
 def pin_command(study: Study, root: Path) -> str:
     """The command that pins raw data; DVC pins only what is in the project, and not in git."""
     name = study.dataset.path
+    if parse_object_url(name):
+        return f"dvc import-url {shlex.quote(name)} data/raw, and set dataset.path to the file"
     if not (root / name).resolve().is_relative_to(root.resolve()):
         return (
             f"DVC pins data inside the project only: copy it to data/raw/{Path(name).name}, set "

@@ -2,6 +2,7 @@
 
 from pipeline.artifacts.project import StudyFile
 from pipeline.core.errors import StudyError
+from pipeline.doctor.addresses import check_addresses
 from pipeline.doctor.artifacts import check_artifacts, check_raw_data
 from pipeline.doctor.capacity import check_resources
 from pipeline.doctor.environment import check_environment
@@ -19,6 +20,7 @@ def run_checks(file: StudyFile) -> list[Finding]:
     return [
         *findings,
         ok(file.label, f"study {study.study.name}, all keys valid"),
+        *run_check("addresses", lambda: check_addresses(study)),
         *run_check("raw data", lambda: check_raw_data(study, paths)),
         *run_check("artifacts", lambda: check_artifacts(study, paths)),
         *run_check("resources", lambda: check_resources(study, paths)),

@@ -33,6 +33,7 @@ from pipeline.artifacts.storage import (
 )
 from pipeline.core.contracts import SESSION_LISTS, TARGET_SCORES
 from pipeline.core.errors import DataError, StudyError
+from pipeline.core.object_urls import local_copy
 from pipeline.evaluation.scoring import (
     SCORES,
     PreferenceScores,
@@ -219,7 +220,7 @@ def _facts(study: Study, paths: StudyPaths) -> dict[str, Any]:
             "levels": list(axis.others),
             "candidates": axis.candidates,
             "selected": config.deepest_cutoff,
-            "item_attributes": file and md5(paths.root / file),
+            "item_attributes": file and md5(paths.root / local_copy(file)),
         }
     return facts
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from models.tokens import SessionTokens
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.contracts import Split
+from pipeline.core.object_urls import local_copy
 from pipeline.datasets.item_attributes import read_item_attributes
 from pipeline.sessions.catalogue import read_catalogue
 from pipeline.sessions.token_store import open_times, open_tokens
@@ -46,7 +47,7 @@ class HeldOutSessions:
             tokens=open_tokens(store, Split.TEST),
             times=open_times(store, Split.TEST),
             train_clicks_I=open_tokens(store, Split.TRAIN).clicks(catalogue.height),
-            items=read_item_attributes(paths.root / file if file else None, catalogue),
+            items=read_item_attributes(paths.root / local_copy(file) if file else None, catalogue),
         )
         sample, available = study.evaluation.sessions, whole.tokens.n_sessions
         if sample is None or sample >= available:

@@ -14,6 +14,7 @@ from models.progress import track
 from models.scoring.prefixes import SessionChains, chain_candidates
 from models.scoring.recommend import best_items, next_scores, top_items
 from pipeline.artifacts.storage import StudyPaths
+from pipeline.core.object_urls import local_copy
 from pipeline.datasets.item_attributes import read_item_attributes
 from pipeline.recommender.second_axis import NO_ITEM, AxisReranker
 from pipeline.sessions.catalogue import item_ids, read_catalogue
@@ -68,9 +69,9 @@ class Recommender:
             axis,
             embedding_ID=self.model.item_embedding.weight.detach().numpy(),
             train_clicks_I=items["train_clicks"].to_numpy(),
-            available_since=read_item_attributes(paths.root / file if file else None, items)[
-                "available_since"
-            ],
+            available_since=read_item_attributes(
+                paths.root / local_copy(file) if file else None, items
+            )["available_since"],
         )
         return replace(self, reranker=reranker)
 

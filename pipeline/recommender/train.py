@@ -16,6 +16,7 @@ from models.training.warm_start import WarmStart
 from pipeline.artifacts.storage import StudyPaths, atomic_folder, storage_errors
 from pipeline.core.contracts import LEARNING_CURVES, Split
 from pipeline.core.errors import DataError
+from pipeline.core.object_urls import local_copy
 from pipeline.datasets.item_attributes import read_item_attributes, relative_values
 from pipeline.sessions.catalogue import item_ids, read_catalogue
 from pipeline.sessions.token_store import open_tokens
@@ -92,7 +93,7 @@ def _item_values(
     needed = any(objective.loss == Loss.REVENUE for objective in study.training.objectives)
     if not needed or study.dataset.item_attributes is None:
         return None
-    file = paths.root / study.dataset.item_attributes
+    file = paths.root / local_copy(study.dataset.item_attributes)
     clicks_I = items["train_clicks"].to_numpy()
     return relative_values(file, read_item_attributes(file, items), clicks_I)
 

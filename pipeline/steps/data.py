@@ -23,6 +23,7 @@ from pipeline.artifacts.storage import (
 from pipeline.core.contracts import Split
 from pipeline.core.errors import DataError
 from pipeline.core.labels import counted
+from pipeline.core.object_urls import local_copy
 from pipeline.datasets.ingest_counts import RefusedDataError
 from pipeline.datasets.ingest_events import write_events
 from pipeline.datasets.item_attributes import coverage
@@ -146,4 +147,4 @@ def prepare_sessions(study: Study, paths: StudyPaths) -> StepResult[dict[str, An
 def _attributes_coverage(study: Study, paths: StudyPaths, items: Path) -> float:
     """Share of the items that have attributes; 1 if the study has no file of them."""
     file = study.dataset.item_attributes
-    return coverage(paths.root / file, read_table(items)) if file else 1.0
+    return coverage(paths.root / local_copy(file), read_table(items)) if file else 1.0

@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 
+from pipeline.artifacts.objects.data_copies import download_data
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import StudyError
 from pipeline.experiment.design.external_variants import (
@@ -58,6 +59,7 @@ def validate_log(study: Study, paths: StudyPaths) -> LogValidation:
             "and log_path (docs/experiment-log.md)"
         )
         raise StudyError(msg)
+    download_data(study, paths.root)
     variants = None
     if section.variants is None:
         plan = load_plan(paths)

@@ -13,6 +13,7 @@ from pipeline.artifacts.file_state import FileState, file_state
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.contracts import Split
 from pipeline.core.errors import DataError
+from pipeline.core.object_urls import local_copy
 from pipeline.core.sections import SERVED_SECTIONS
 from pipeline.experiment.design.plan_checks import paths_of_plan
 from pipeline.experiment.design.traffic_plan import PLAN
@@ -115,7 +116,7 @@ def _state_of_files(paths: StudyPaths) -> State:
     study = load_study(paths.params_file, touched=SERVED_SECTIONS)
     files = [paths.params_file, *study.serving.filters.files(paths.root).values()]
     if study.dataset.item_attributes:
-        files.append(paths.root / study.dataset.item_attributes)
+        files.append(paths.root / local_copy(study.dataset.item_attributes))
     for asset, file in _INPUTS:
         path = paths.artifact(asset, file)
         files += sorted(path.iterdir()) if path.is_dir() else [path]

@@ -12,6 +12,7 @@ from pipeline.core.errors import StudyError
 from pipeline.steps import data, experiment, inference, model, policies
 from pipeline.steps.result import StepResult
 from pipeline.steps.rollout_gates import steps as rollout_gates
+from pipeline.steps.storage import on_storage
 from pipeline.study import Study
 
 Step = Callable[[Study, StudyPaths], StepResult[Any]]
@@ -72,7 +73,8 @@ def run_step(asset: str, study: Study, paths: StudyPaths) -> StepResult[Any]:
         raise StudyError(msg)
     with study_lock(paths, f"the step {asset}"):
         started = time.perf_counter()
-        result = STEPS[asset](study, paths)
+        with on_storage(asset, study, paths):
+            result = STEPS[asset](study, paths)
     _log.info("%s: done in %.1f s", asset, time.perf_counter() - started)
     return result
 

@@ -10,7 +10,7 @@ from models.extensions import ExtensionPoint
 from models.strict import STRICT
 from pipeline.core.errors import StudyError
 from pipeline.study.generic_layout import GenericLayout
-from pipeline.study.local_path import LocalPath
+from pipeline.study.local_path import DataPath
 
 
 class DatasetFormat(StrEnum):
@@ -90,7 +90,7 @@ class DatasetConfig:
 
     Attributes:
         format: Format of the data.
-        path: File or folder of the data.
+        path: File or folder of the data, also ``s3://bucket/key``.
         generic: Columns of the data, if the format is ``generic``.
         inactivity_minutes: Inactivity timeout that ends a session, for data without session ids.
         duplicates: ``reject`` (and count) duplicate events, or ``keep`` them.
@@ -100,12 +100,12 @@ class DatasetConfig:
     """
 
     format: str
-    path: LocalPath
+    path: DataPath
     generic: GenericLayout | None = None
     inactivity_minutes: Annotated[float, Interval(gt=0, le=525_600)] = 30.0
     duplicates: Duplicates = Duplicates.REJECT
     expected: Expected | None = None
-    item_attributes: LocalPath | None = None
+    item_attributes: DataPath | None = None
 
     def __post_init__(self) -> None:
         if self.format != DatasetFormat.NONE:

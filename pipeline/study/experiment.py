@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from models.strict import STRICT
 from pipeline.core.errors import StudyError
-from pipeline.study.local_path import LocalPath
+from pipeline.study.local_path import DataPath, LocalPath
 from pipeline.study.log_mapping import LogColumns, LogFileNames
 from pipeline.study.second_axis import SecondAxis
 
@@ -107,7 +107,7 @@ class ExperimentConfig:
             slopes, without a recommender), ``held-out-replay`` (a simulation in which held-out
             sessions act as users) or ``files`` (your own log, in ``log_path``, or in the tables of
             ``compute.warehouse``).
-        log_path: Folder of the log files when ``source`` is ``files``.
+        log_path: Folder of the log files when ``source`` is ``files``, also ``s3://bucket/key``.
         columns: Column mapping of the log files; None if they follow the contract.
         files: Which log files have which table; None if their names say so.
         subfolders: Whether the log files in subfolders of ``log_path`` are read.
@@ -155,7 +155,7 @@ class ExperimentConfig:
 
     name: Name = "pareto-1"
     source: LogSource = LogSource.SIMULATED_SHOP
-    log_path: LocalPath | None = None
+    log_path: DataPath | None = None
     columns: LogColumns | None = None
     files: LogFileNames | None = None
     subfolders: bool = False

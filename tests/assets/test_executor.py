@@ -30,7 +30,9 @@ def test_a_run_is_one_process_unless_its_configuration_says_otherwise(executor_o
     monkeypatch.delenv(PROCESSES_VARIABLE, raising=False)
 
     assert list(executor_of()) == ["in_process"]
-    assert executor_of(processes=3)["multiprocess"]["max_concurrent"] == 3
+    several = executor_of(processes=3)["multiprocess"]
+    assert several["max_concurrent"] == 3
+    assert several["start_method"] == {"forkserver": {"preload_modules": ["assets.definitions"]}}
 
 
 def test_the_environment_gives_the_default(executor_of, monkeypatch):

@@ -33,7 +33,7 @@ def open_warehouse(config: WarehouseConfig) -> Iterator[BaseBackend]:
     Raises:
         LogError: if there is no address, it cannot be reached, or a query fails.
     """
-    url = _address(config)
+    url = warehouse_address(config)
     with warehouse_errors(config, url):
         connection = _connect(config, url)
         try:
@@ -59,7 +59,8 @@ def find_table(connection: BaseBackend, name: str, key: str) -> Any:
         raise LogError(msg) from error
 
 
-def _address(config: WarehouseConfig) -> str:
+def warehouse_address(config: WarehouseConfig) -> str:
+    """The URL of the environment; raises LogError if it is not one of the study's backend."""
     url = os.environ.get(URL_VARIABLE, "")
     scheme = url.partition(":")[0]
     if _SCHEMES.get(scheme, scheme) != config.backend:

@@ -10,6 +10,7 @@ from ibis.backends import BaseBackend
 
 from pipeline.core.contracts import IMPRESSIONS
 from pipeline.core.errors import LogError
+from pipeline.core.file_content import did_you_mean
 from pipeline.core.labels import counted
 from pipeline.experiment.design.external_variants import Plan
 from pipeline.experiment.log.log_files import COLUMNS, OUTCOMES, REQUIRED, LogTable
@@ -112,7 +113,7 @@ def _read_table(connection: BaseBackend, table: LogTable, name: str) -> tuple[An
     missing = [column for column in required if column not in schema]
     if missing:
         msg = (
-            f"{name} has no column {', '.join(missing)}; it has {', '.join(schema)}. Name a view with the columns of "
+            f"{name} has no column {', '.join(f'{one}{did_you_mean(one, schema)}' for one in missing)}; it has {', '.join(schema)}. Name a view with the columns of "
             f"docs/experiment-log.md in {key}"
         )
         if set(missing) & set(OUTCOMES):

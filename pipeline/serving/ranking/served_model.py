@@ -12,6 +12,7 @@ from models.checkpoint import WEIGHTS, checkpoint_fingerprint
 from models.network.model import ConditionedSessionModel
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import DataError
+from pipeline.core.object_urls import local_copy
 from pipeline.datasets.item_attributes import read_item_attributes
 from pipeline.experiment.design.exploration import Exploration
 from pipeline.experiment.design.traffic_plan import TrafficPlan
@@ -94,7 +95,7 @@ def load_model(
     recommender.model.item_embedding.weight.data = table_ID.T.contiguous().T
     items, file = read_catalogue(paths), study.dataset.item_attributes
     root = root or paths.root
-    attributes = read_item_attributes(root / file if file else None, items)
+    attributes = read_item_attributes(root / local_copy(file) if file else None, items)
     rule_set = rule_set or study.serving.rule_set
     rules = RuleEngine.of(rule_set, root, attributes=attributes, embedding_ID=table_ID.numpy())
     by_clicks_I = np.argsort(-items["train_clicks"].to_numpy(), kind="stable")

@@ -8,6 +8,7 @@ from pipeline.artifacts.file_state import file_state
 from pipeline.artifacts.kept_models import paths_of_model
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import LogError
+from pipeline.core.object_urls import local_copy
 from pipeline.experiment.design.plan_checks import paths_of_plan
 from pipeline.experiment.design.traffic_plan import PLAN, TrafficPlan, read_plan
 from pipeline.experiment.log.log_files import ArmName, model_version
@@ -222,5 +223,5 @@ def file_fingerprint(
         *(paths.artifact(*file) for file in EXPLORER_FILES),
     ]
     if study.dataset.item_attributes:
-        files.append(paths.root / study.dataset.item_attributes)
+        files.append(paths.root / local_copy(study.dataset.item_attributes))
     return tuple(file_state(file) for file in files)

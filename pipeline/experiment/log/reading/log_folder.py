@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.artifacts.storage import StudyPaths, md5
 from pipeline.core.errors import LogError
+from pipeline.core.object_urls import local_copy
 from pipeline.datasets.io.files import (
     COMPRESSIONS,
     check_all_read,
@@ -74,7 +75,7 @@ class LogFolder:
 def log_location(section: ExperimentConfig, paths: StudyPaths) -> Path:
     """The folder (or single file) of the log: ``experiment.log_path``, or the simulator's."""
     if section.log_path is not None:
-        return paths.root / section.log_path
+        return paths.root / local_copy(section.log_path)
     return paths.require("experiment_log_files")
 
 

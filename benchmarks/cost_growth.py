@@ -1,0 +1,254 @@
+"""What each step costs as a study grows: sessions, items, preferences, impressions, users, groups.
+
+    python benchmarks/cost_growth.py --write
+
+Each axis alone grows by a factor of about 30, the rest of the study stays small. Processor seconds of this
+process (user and system, all threads), which a neighbour on the machine changes little; imports and first calls are
+not counted, since every process runs the smallest study first. An exponent is that of the last growth: 1 is
+linear. ``--write`` writes ``results/cost_growth.md``, with projections to 10⁹ impressions and 10⁸ sessions.
+"""
+
+import argparse
+import json
+import math
+import resource
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from machine import CORES, described, run_alone, use_two_cores
+from small_chain import ROOT, SMALL
+
+from paretoscope import open_study
+
+RESULTS = Path(__file__).parent / "results" / "cost_growth.md"
+GENERATE = "synthetic log"
+MODEL_STEPS = (
+    *(GENERATE, "events", "sessions", "conditioned_model", "preference_scores"),
+    *("offline_metrics", "pareto_front", "traffic_plan"),
+)
+EXPERIMENT_STEPS = (
+    *("experiment_log_files", "experiment_log", "group_kpis", "regression_estimates"),
+    "regression_report",
+)
+USERS = 20_000
+IMPRESSIONS = 1_000_000
+LARGE = {"sessions": [10**n for n in range(4, 9)], "impressions": [10**n for n in range(5, 10)]}
+MEMORY_GIB = 16
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One number that grows.
+
+    Attributes:
+        sizes: Its values.
+        steps: The steps that are run at each.
+        change: The sections of ``params.yaml`` for a value.
+    """
+
+    sizes: tuple[int, ...]
+    steps: tuple[str, ...]
+    change: Callable[[int], Mapping[str, Any]]
+
+
+def _direct(users: int, impressions: int, groups: int = 3) -> Mapping[str, Any]:
+    return {
+        "experiment": {"users": users, "groups": groups},
+        "simulator": {"direct": {"impressions_per_user": impressions / users}},
+    }
+
+
+AXES = {
+    "sessions": Axis(
+        (5_000, 15_000, 50_000, 150_000),
+        MODEL_STEPS,
+        lambda n: {"synthetic": {"sessions": n, "users": n // 4}},
+    ),
+    "items": Axis(
+        (1_000, 3_000, 10_000, 30_000), MODEL_STEPS, lambda n: {"synthetic": {"items": n}}
+    ),
+    "preferences": Axis(
+        (3, 11, 31, 101), MODEL_STEPS[4:], lambda n: {"evaluation": {"preferences": n}}
+    ),
+    "impressions": Axis(
+        (100_000, 300_000, 1_000_000, 3_000_000), EXPERIMENT_STEPS, lambda n: _direct(USERS, n)
+    ),
+    "users": Axis(
+        (5_000, 15_000, 50_000, 150_000), EXPERIMENT_STEPS, lambda n: _direct(n, IMPRESSIONS)
+    ),
+    "groups": Axis(
+        (3, 10, 30, 100),
+        ("traffic_plan", *EXPERIMENT_STEPS),
+        lambda n: _direct(USERS, IMPRESSIONS, n),
+    ),
+}
+
+
+def main() -> None:
+    """Parse the command line and run the benchmark."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--axes", nargs="*", choices=AXES, default=list(AXES))
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    use_two_cores()
+    if arguments.child:
+        print(json.dumps(child(**json.loads(arguments.child))))
+        return
+    text = "\n".join(report(arguments.axes)) + "\n"
+    print(text)
+    if arguments.write:
+        RESULTS.write_text(text, encoding="utf-8")
+
+
+def child(axis: str, size: int, template: str) -> dict[str, Any]:
+    """The processor seconds of each step at one size, and this process's peak memory."""
+    with tempfile.TemporaryDirectory() as scratch:
+        smallest = Path(scratch) / "smallest"
+        run_steps(smallest, axis, AXES[axis].sizes[0], Path(template))
+        warm_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        seconds = run_steps(Path(scratch) / "study", axis, size, Path(template))
+    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"seconds": seconds, "gib": peak_kib / 2**20, "warm_gib": warm_kib / 2**20}
+
+
+def run_steps(root: Path, axis: str, size: int, template: Path) -> dict[str, float]:
+    """Run the steps of an axis on a copy of the template, with its parameters changed."""
+    shutil.copytree(template, root)
+    file = root / "params.yaml"
+    values = changed(yaml.safe_load(file.read_text("utf-8")), AXES[axis].change(size))
+    file.write_text(yaml.safe_dump(values), encoding="utf-8")
+    study, seconds = open_study(root), {}
+    for step in AXES[axis].steps:
+        before = processor_seconds()
+        if step == GENERATE:
+            study.generate_log()
+        else:
+            study.run_step(step)
+        seconds[step] = processor_seconds() - before
+    return seconds
+
+
+def changed(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters with some replaced, at any depth."""
+    result = deepcopy(values)
+    for name, value in changes.items():
+        is_section = isinstance(value, Mapping) and isinstance(result.get(name), Mapping)
+        result[name] = changed(result[name], value) if is_section else value
+    return result
+
+
+def processor_seconds() -> float:
+    """User and system seconds of this process and the ended ones that it started."""
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def write_template(root: Path) -> None:
+    """A small finished study whose experiment is drawn from known slopes, with metrics of 101 preferences."""
+    values = changed(yaml.safe_load((ROOT / "params.yaml").read_text("utf-8")), SMALL)
+    more = {
+        "synthetic": {"items": 1_000, "users": 2_000, "sessions": 10_000},
+        "sessions": {"min_item_support": 1},
+        "evaluation": {"preferences": 101},
+        "experiment": {"source": "direct"},
+    }
+    root.mkdir()
+    (root / "params.yaml").write_text(yaml.safe_dump(changed(values, more)), encoding="utf-8")
+    study = open_study(root)
+    study.generate_log()
+    study.run("traffic_plan")
+
+
+def report(axes: list[str]) -> Iterator[str]:
+    """The results as Markdown."""
+    yield "# Cost as a study grows"
+    yield ""
+    names = f" --axes {' '.join(axes)}" if axes != list(AXES) else ""
+    yield (
+        f"`python benchmarks/cost_growth.py{names} --write` on "
+        f"{described('torch', 'polars', 'duckdb')}. Processor seconds of each step, one run each; the exponent is that of "
+        "the last growth (1: linear). Network of width 16, two epochs; a catalogue of 1,000 items, "
+        f"10,000 sessions, 101 preferences, {USERS:,} users, {IMPRESSIONS:,} impressions and 3 groups where they do not grow."
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        template = Path(scratch) / "template"
+        write_template(template)
+        found = {
+            name: [measure(name, size, template) for size in AXES[name].sizes] for name in axes
+        }
+    for name, runs in found.items():
+        yield from table(name, runs)
+    for name, sizes in LARGE.items():
+        if name in found:
+            yield from projection(name, found[name], sizes)
+
+
+def measure(axis: str, size: int, template: Path) -> dict[str, Any]:
+    """One run in a process of its own."""
+    what = json.dumps({"axis": axis, "size": size, "template": str(template)})
+    found, _ = run_alone([sys.executable, __file__, "--child", what])
+    print(json.dumps({"axis": axis, "size": size, **found}), file=sys.stderr)
+    return found
+
+
+def table(axis: str, runs: list[dict[str, Any]]) -> Iterator[str]:
+    """One axis: a row for each step, and one of memory."""
+    sizes = AXES[axis].sizes
+    yield ""
+    yield f"## {axis.capitalize()}"
+    yield ""
+    yield f"| step | {' | '.join(f'{size:,}' for size in sizes)} | exponent |"
+    yield f"|---{'|---' * len(sizes)}|---|"
+    for step in AXES[axis].steps:
+        seconds = [run["seconds"][step] for run in runs]
+        shown = " | ".join(f"{one:.2f}" for one in seconds)
+        yield f"| {step} | {shown} | {exponent(sizes, seconds):.2f} |"
+    memory = " | ".join(f"{run['gib']:.2f}" for run in runs)
+    yield f"| peak memory, GiB | {memory} | |"
+
+
+def exponent(sizes: tuple[int, ...], values: list[float]) -> float:
+    """That of the power law through the last two points."""
+    return math.log(values[-1] / values[-2]) / math.log(sizes[-1] / sizes[-2])
+
+
+def projection(axis: str, runs: list[dict[str, Any]], larger: list[int]) -> Iterator[str]:
+    """What larger studies would take by the last slopes, at least linear."""
+    sizes, last = AXES[axis].sizes, runs[-1]
+    slope = max(0.0, (last["gib"] - runs[-2]["gib"]) / (sizes[-1] - sizes[-2]))
+    powers = {
+        step: max(1.0, exponent(sizes, [run["seconds"][step] for run in runs]))
+        for step in last["seconds"]
+    }
+    yield ""
+    yield f"## Projected: {axis}"
+    yield ""
+    yield (
+        f"From the largest run by the exponents above, where they are above 1, and linear otherwise; memory by its last slope. "
+        f"Not run, other than where the table above has the size. Hours on {CORES} cores are processor seconds over {CORES}."
+    )
+    yield ""
+    yield f"| {axis} | processor | hours on {CORES} cores | peak memory, GiB | on one machine of {MEMORY_GIB} GiB |"
+    yield "|---|---|---|---|---|"
+    for size in larger:
+        seconds = sum(
+            last["seconds"][step] * (size / sizes[-1]) ** power for step, power in powers.items()
+        )
+        memory = max(runs[0]["warm_gib"], last["gib"] + slope * (size - sizes[-1]))
+        fits = "yes" if memory <= MEMORY_GIB else "no"
+        hours = seconds / 3600 / CORES
+        yield f"| {size:,} | {seconds:,.0f} s | {hours:,.2f} | {memory:,.1f} | {fits} |"
+
+
+if __name__ == "__main__":
+    main()

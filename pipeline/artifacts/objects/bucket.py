@@ -1,0 +1,159 @@
+"""Objects of S3-compatible storage, through obstore.
+
+Address and credentials are read from the variables that every S3 client knows: ``AWS_ENDPOINT_URL``,
+``AWS_REGION``, ``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY``, or the role of the machine.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.core.errors import StorageError, StudyError
+from pipeline.core.object_urls import ObjectUrl
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store
+
+_CHUNK = 8 << 20
+_RETRIES = 5
+_PATIENCE = timedelta(seconds=60)
+
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+_STATUS = re.compile(r"status code: (\d+ [\w ]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object.
+
+    Attributes:
+        key: Its name in the bucket.
+        size: Bytes.
+        e_tag: Changes with its content.
+    """
+
+    key: str
+    size: int
+    e_tag: str
+
+
+class Bucket:
+    """The objects of one bucket; every method raises :class:`StorageError` if it cannot be reached or refuses."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._store = _connect(name)
+
+    def find(self, key: str) -> list[StoredObject]:
+        """The object of that name, or else all in that folder, sorted by key."""
+        import obstore  # noqa: PLC0415 - an extra
+
+        with self._errors(key):
+            if key:
+                try:
+                    found = obstore.head(self._store, key)
+                except FileNotFoundError:
+                    pass
+                else:
+                    return [StoredObject(key, found["size"], found["e_tag"] or "")]
+            listed = (one for part in obstore.list(self._store, key or None) for one in part)
+            objects = [StoredObject(one["path"], one["size"], one["e_tag"] or "") for one in listed]
+        # consoles represent a folder by an object of no bytes that ends with a slash
+        return sorted((one for one in objects if one.key != key), key=lambda one: one.key)
+
+    def download(self, key: str, file: Path) -> str:
+        """Write an object to a file; returns its ETag."""
+        import obstore  # noqa: PLC0415
+
+        with self._errors(key):
+            found = obstore.get(self._store, key)
+            with file.open("wb") as out:
+                for chunk in found.stream(min_chunk_size=_CHUNK):
+                    out.write(chunk)
+            return found.meta["e_tag"] or ""
+
+    def upload(self, file: Path, key: str) -> None:
+        """Store a file under a name that depends on its content: one that is there is the same."""
+        import obstore  # noqa: PLC0415
+        from obstore.exceptions import AlreadyExistsError  # noqa: PLC0415
+
+        with self._errors(key):
+            try:
+                found = obstore.head(self._store, key)
+            except FileNotFoundError:
+                found = None
+            if found is not None and found["size"] == file.stat().st_size:
+                return
+            try:
+                obstore.put(self._store, key, file)
+            except AlreadyExistsError:
+                return
+
+    def read(self, key: str) -> tuple[bytes, str] | None:
+        """The content and ETag of a small object; None if there is none."""
+        import obstore  # noqa: PLC0415
+
+        with self._errors(key):
+            try:
+                found = obstore.get(self._store, key)
+            except FileNotFoundError:
+                return None
+            return bytes(found.bytes()), found.meta["e_tag"] or ""
+
+    def swap(self, key: str, content: bytes, e_tag: str | None) -> bool:
+        """Replace a small object that still has this ETag (None: create it); False if another was faster."""
+        import obstore  # noqa: PLC0415
+        from obstore.exceptions import AlreadyExistsError, PreconditionError  # noqa: PLC0415
+
+        with self._errors(key):
+            try:
+                obstore.put(
+                    self._store, key, content, mode="create" if e_tag is None else {"e_tag": e_tag}
+                )
+            except (AlreadyExistsError, PreconditionError):
+                return False
+        return True
+
+    @contextmanager
+    def _errors(self, key: str) -> Iterator[None]:
+        from obstore.exceptions import BaseError  # noqa: PLC0415
+
+        try:
+            yield
+        except (BaseError, PermissionError, FileNotFoundError) as error:
+            url, reason = ObjectUrl(self._name, key), _reason(str(error))
+            if isinstance(error, FileNotFoundError) and "Object at location" not in str(error):
+                raise  # a file of this machine
+            msg = (
+                f"{url} cannot be used: {reason}. Check the URL, AWS_ENDPOINT_URL, AWS_REGION and the credentials "
+                "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the machine's role), and run the command again"
+            )
+            raise StorageError(msg) from error
+
+
+def _connect(name: str) -> "S3Store":
+    try:
+        from obstore.store import S3Store  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        msg = "URLs s3://… need obstore: pip install 'paretoscope[s3]'"
+        raise StudyError(msg) from error
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
+    return S3Store(
+        name,
+        client_options={"allow_http": endpoint.startswith("http://")},
+        retry_config={"max_retries": _RETRIES, "retry_timeout": _PATIENCE},
+    )
+
+
+def _reason(text: str) -> str:
+    """What S3 answered, or the first line of what the client says; without its debug output."""
+    if code := _CODE.search(text):
+        return code[1]
+    if status := _STATUS.search(text):
+        return f"the answer is {status[1].strip()}"
+    return text.partition("\n")[0]
