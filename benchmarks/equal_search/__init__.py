@@ -1,0 +1,1 @@
+"""The rooms of ``peers.py``: logs, runs, programs, ranks and the page."""

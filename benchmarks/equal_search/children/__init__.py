@@ -1,0 +1,1 @@
+"""Programs of others, run by an interpreter of their own; nothing here imports the project."""
