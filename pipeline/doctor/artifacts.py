@@ -57,8 +57,11 @@ def check_raw_data(study: Study, paths: StudyPaths) -> Iterator[Finding]:
     try:
         digest = require_dataset(study, paths.root)
     except MissingArtifact as error:
-        copy = f"copy the log to {name}, or correct dataset.path in params.yaml"
-        fix = error.command or ("paretoscope pull" if parse_object_url(name) else copy)
+        fix = error.command or f"copy the log to {name}, or correct dataset.path in params.yaml"
+        if parse_object_url(name):
+            message = f"{name} has no copy on this machine yet; a run downloads it"
+            yield Finding("raw data", Status.WARNING, message, "paretoscope pull")
+            return
         yield Finding("raw data", Status.ERROR, f"{name} is missing", fix)
         return
     if pinned_md5(study, paths.root) is None:

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pipeline.artifacts.objects.data_copies import download_data
-from pipeline.artifacts.objects.published import PublishedStudy, storage_url
+from pipeline.artifacts.objects.published import STORAGE_VARIABLE, PublishedStudy, storage_url
 from pipeline.artifacts.storage import ASSET_PATHS, StudyPaths
 from pipeline.core.asset_graph import ASSET_GRAPH
+from pipeline.core.errors import StorageError
 from pipeline.study import Study
 
 
@@ -26,7 +27,7 @@ def on_storage(asset: str, study: Study, paths: StudyPaths) -> Iterator[None]:
         return
     published = PublishedStudy(url, paths)
     unread = {ASSET_PATHS.get(one, one) for one in set(ASSET_GRAPH) - {asset, *ASSET_GRAPH[asset]}}
-    published.pull(published.read_pointer().artifacts.keys() - unread)
+    published.pull(published.read_pointer().artifacts.keys() - unread, skips_damaged=True)
     yield
     published.push()
 
@@ -39,4 +40,10 @@ def pull_study(study: Study, paths: StudyPaths) -> list[str]:
     """
     download_data(study, paths.root)
     url = storage_url()
-    return [] if url is None else PublishedStudy(url, paths).pull()
+    if url is None:
+        return []
+    published = PublishedStudy(url, paths)
+    if published.read_pointer().e_tag is None:
+        msg = f"nothing of study {paths.name} is published in {url}; check {STORAGE_VARIABLE} and the study's name"
+        raise StorageError(msg)
+    return published.pull()

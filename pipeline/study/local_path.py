@@ -26,7 +26,11 @@ LocalPath = Annotated[str, Len(1), AfterValidator(_local)]
 
 def _local_or_object(path: str) -> str:
     try:
-        return path if parse_object_url(path) else _local(path)
+        url = parse_object_url(path)
+        if url and not url.key:
+            msg = f"{url} is a whole bucket; expected the object or folder of the data, s3://BUCKET/KEY"
+            raise PydanticCustomError(URL, "{problem}", {"problem": msg})
+        return path if url else _local(path)
     except StudyError as error:
         raise PydanticCustomError(URL, "{problem}", {"problem": str(error)}) from error
 

@@ -23,6 +23,11 @@ _CHUNK = 8 << 20
 _RETRIES = 5
 _PATIENCE = timedelta(seconds=60)
 
+_NO_BUCKET = "NoSuchBucket"
+_ENDPOINT = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
+_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+_VARIABLES = (*_CREDENTIALS, "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL")
+
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _STATUS = re.compile(r"status code: (\d+ [\w ]+)")
 
@@ -42,8 +47,15 @@ class StoredObject:
     e_tag: str
 
 
+class MissingObject(StorageError):  # noqa: N818 - names what happened
+    """An object is not there."""
+
+
 class Bucket:
-    """The objects of one bucket; every method raises :class:`StorageError` if it cannot be reached or refuses."""
+    """The objects of one bucket; every method raises :class:`StorageError` if it cannot be reached or refuses.
+
+    An object that is not there is a :class:`MissingObject`.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -78,21 +90,11 @@ class Bucket:
             return found.meta["e_tag"] or ""
 
     def upload(self, file: Path, key: str) -> None:
-        """Store a file under a name that depends on its content: one that is there is the same."""
+        """Store a file; one of that name is replaced."""
         import obstore  # noqa: PLC0415
-        from obstore.exceptions import AlreadyExistsError  # noqa: PLC0415
 
         with self._errors(key):
-            try:
-                found = obstore.head(self._store, key)
-            except FileNotFoundError:
-                found = None
-            if found is not None and found["size"] == file.stat().st_size:
-                return
-            try:
-                obstore.put(self._store, key, file)
-            except AlreadyExistsError:
-                return
+            obstore.put(self._store, key, file)
 
     def read(self, key: str) -> tuple[bytes, str] | None:
         """The content and ETag of a small object; None if there is none."""
@@ -101,7 +103,9 @@ class Bucket:
         with self._errors(key):
             try:
                 found = obstore.get(self._store, key)
-            except FileNotFoundError:
+            except FileNotFoundError as error:
+                if _NO_BUCKET in str(error):
+                    raise
                 return None
             return bytes(found.bytes()), found.meta["e_tag"] or ""
 
@@ -127,8 +131,10 @@ class Bucket:
             yield
         except (BaseError, PermissionError, FileNotFoundError) as error:
             url, reason = ObjectUrl(self._name, key), _reason(str(error))
-            if isinstance(error, FileNotFoundError) and "Object at location" not in str(error):
-                raise  # a file of this machine
+            if isinstance(error, FileNotFoundError) and _NO_BUCKET not in str(error):
+                if "Object at location" not in str(error):
+                    raise  # a file of this machine
+                raise MissingObject(f"{url} does not exist") from error
             msg = (
                 f"{url} cannot be used: {reason}. Check the URL, AWS_ENDPOINT_URL, AWS_REGION and the credentials "
                 "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the machine's role), and run the command again"
@@ -142,12 +148,33 @@ def _connect(name: str) -> "S3Store":
     except ModuleNotFoundError as error:
         msg = "URLs s3://… need obstore: pip install 'paretoscope[s3]'"
         raise StudyError(msg) from error
+    _check_variables()
     endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
     return S3Store(
         name,
         client_options={"allow_http": endpoint.startswith("http://")},
         retry_config={"max_retries": _RETRIES, "retry_timeout": _PATIENCE},
     )
+
+
+def _check_variables() -> None:
+    """Raise StudyError, without a value, for what the client would answer with a panic or show."""
+    found = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
+    for name, value in found.items():
+        if not value or not value.isprintable() or value != value.strip():
+            msg = f"{name} is empty or has white space around it or control characters; correct it, or unset {name}"
+            raise StudyError(msg)
+    endpoint = found.get("AWS_ENDPOINT_URL")
+    if endpoint is not None and _ENDPOINT.fullmatch(endpoint) is None:
+        msg = (
+            "AWS_ENDPOINT_URL is not the address of a server; expected one such as https://storage.example.org:9000, "
+            "without user and password"
+        )
+        raise StudyError(msg)
+    if len(given := [name for name in _CREDENTIALS if name in found]) == 1:
+        (missing,) = set(_CREDENTIALS) - set(given)
+        msg = f"{given[0]} is set and {missing} is not; set both, or neither (the machine's role)"
+        raise StudyError(msg)
 
 
 def _reason(text: str) -> str:

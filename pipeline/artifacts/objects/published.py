@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.artifacts.file_state import file_state
-from pipeline.artifacts.objects.bucket import Bucket
+from pipeline.artifacts.objects.bucket import Bucket, MissingObject
 from pipeline.artifacts.storage import (
     KEPT_MODELS,
     StudyPaths,
@@ -79,6 +79,10 @@ def storage_url() -> ObjectUrl | None:
     return url
 
 
+class DamagedObject(StorageError):  # noqa: N818 - names what happened
+    """An object that the pointer lists is missing, or has other bytes."""
+
+
 class PublishedStudy:
     """The artifacts of one study, on object storage and on this machine.
 
@@ -90,6 +94,7 @@ class PublishedStudy:
         self._prefix = "/".join(name for name in (url.key, paths.name) if name)
         self._url = ObjectUrl(url.bucket, self._prefix)
         self._folder = paths.folder
+        self._damaged: set[str] = set()
         self._hashes = _JsonFile(paths.folder / _HASHES)
         self._synchronised = _JsonFile(paths.folder / _SYNCHRONISED)
 
@@ -113,13 +118,19 @@ class PublishedStudy:
             raise StorageError(msg)
         return Pointer(artifacts, found[1])
 
-    def pull(self, names: Collection[str] | None = None) -> list[str]:
+    def pull(
+        self, names: Collection[str] | None = None, *, skips_damaged: bool = False
+    ) -> list[str]:
         """Bring artifacts that others have published since; returns their names.
 
         An artifact that only this machine has changed stays: the next :meth:`push` publishes it.
 
         Args:
             names: The artifacts; None for all.
+            skips_damaged: Whether an artifact with a missing or damaged object is left out with a warning.
+
+        Raises:
+            DamagedObject: if an object is missing or damaged.
         """
         published, local = self.read_pointer().artifacts, self.local()
         replaced: list[str] = []
@@ -128,9 +139,15 @@ class PublishedStudy:
             if (names is not None and name not in names) or (own and artifact == known):
                 continue
             if own != artifact:
+                try:
+                    self._replace(name, artifact)
+                except DamagedObject as error:
+                    if not skips_damaged:
+                        raise
+                    _log.warning("%s", error)
+                    continue
                 if own and own != known:
-                    _log.warning("%s of this machine is replaced by the published one", name)
-                self._replace(name, artifact)
+                    _log.warning("%s of this machine was replaced by the published one", name)
                 replaced.append(name)
             self._remember({name: artifact})
         return replaced
@@ -138,14 +155,17 @@ class PublishedStudy:
     def push(self) -> list[str]:
         """Publish what has changed on this machine; returns the artifacts' names.
 
-        Nothing is ever removed from the storage.
+        Objects of unchanged artifacts that are lost on the storage are uploaded again, too. Nothing is ever
+        removed.
         """
         local = self.local()
         changed = {name: one for name, one in local.items() if one != self._known.get(name)}
-        for file, digest in sorted(
-            {pair for one in changed.values() for pair in one.files.items()}
-        ):
-            self._bucket.upload(self._folder / file, self._object(digest))
+        stored = {one.key: one.size for one in self._bucket.find(f"{self._prefix}/{_OBJECTS}")}
+        files = {digest: file for one in local.values() for file, digest in one.files.items()}
+        for digest, file in sorted(files.items()):
+            path, key = self._folder / file, self._object(digest)
+            if digest in self._damaged or stored.get(key) != path.stat().st_size:
+                self._bucket.upload(path, key)
         for _ in range(_ATTEMPTS):
             pointer = self.read_pointer()
             merged = {**pointer.artifacts, **changed}
@@ -228,11 +248,18 @@ class PublishedStudy:
         if own.is_file() and self._hash(own) == digest:
             shutil.copyfile(own, target)
         else:
-            self._bucket.download(self._object(digest), target)
-            if (found := _sha256(target)) != digest:
-                url = f"{self._url}/{_OBJECTS}/{digest}"
-                msg = f"{url} has other bytes (SHA-256 {found}): it was changed or cut short; run the step again"
-                raise StorageError(msg)
+            try:
+                self._bucket.download(self._object(digest), target)
+                problem = "has other bytes" if _sha256(target) != digest else None
+            except MissingObject:
+                problem = "does not exist"
+            if problem:
+                self._damaged.add(digest)
+                msg = (
+                    f"{file} cannot be taken from {self._url}: its object {_OBJECTS}/{digest} {problem}. Any step on a "
+                    "machine that has it uploads it again; otherwise materialise the artifact again"
+                )
+                raise DamagedObject(msg)
         os.utime(target, (artifact.written_at, artifact.written_at))
 
 

@@ -171,3 +171,39 @@ def test_without_obstore_the_message_says_what_to_install(study, tmp_path, monke
     monkeypatch.setitem(sys.modules, "obstore.store", None)
     with pytest.raises(StudyError, match=r"pip install 'paretoscope\[s3\]'"):
         download_data(study, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("AWS_ENDPOINT_URL", "127.0.0.1:9000", "is not the address of a server"),
+        ("AWS_ENDPOINT_URL", "http://me:secret@127.0.0.1:9", "without user and password"),
+        ("AWS_ENDPOINT_URL", "", "is empty"),
+        ("AWS_ACCESS_KEY_ID", "secret\n", "white space around it or control characters"),
+        ("AWS_SESSION_TOKEN", "secret\r\n", "white space around it or control characters"),
+        (
+            "AWS_SECRET_ACCESS_KEY",
+            None,
+            "AWS_ACCESS_KEY_ID is set and AWS_SECRET_ACCESS_KEY is not",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("storage")
+def test_a_slip_in_a_variable_is_one_line_without_its_value(
+    study, tmp_path, monkeypatch, *, variable, value, words
+):
+    monkeypatch.delenv(variable, raising=False)
+    if value is not None:
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(StudyError, match=words) as found:
+        download_data(study, tmp_path)
+    assert variable in str(found.value)
+    assert "secret" not in str(found.value)
+
+
+def test_a_whole_bucket_is_not_data(small_params):
+    values = {**small_params, "dataset": {**small_params["dataset"], "path": "s3://shop"}}
+    with pytest.raises(
+        StudyError, match="s3://shop is a whole bucket; expected the object or folder"
+    ):
+        parse_study(values)

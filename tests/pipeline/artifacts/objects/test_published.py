@@ -13,7 +13,7 @@ from pipeline.artifacts.objects.published import PublishedStudy
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.errors import StorageError, StudyError
 from pipeline.core.object_urls import parse_object_url
-from pipeline.steps.storage import on_storage
+from pipeline.steps.storage import on_storage, pull_study
 from pipeline.study import parse_study
 
 URL = "s3://shop/shared folder"
@@ -131,7 +131,7 @@ def test_of_two_changes_the_published_one_stays_and_a_warning_says_so(one, other
     one.published.pull()
 
     assert one.contents() == {"sessions/a": "of the other"}
-    assert "sessions of this machine is replaced by the published one" in caplog.text
+    assert "sessions of this machine was replaced by the published one" in caplog.text
 
 
 def test_an_old_copy_that_a_step_does_not_read_is_not_published(one, other):
@@ -217,7 +217,7 @@ def counted(method):
             os.kill(os.getpid(), signal.SIGKILL)
         return method(*arguments)
     return call
-for name in ("upload", "read", "swap", "download"):
+for name in ("find", "upload", "read", "swap", "download"):
     setattr(Bucket, name, counted(getattr(Bucket, name)))
 machine = Machine(Path(sys.argv[1]))
 getattr(machine.published, sys.argv[3])()
@@ -281,9 +281,58 @@ def test_other_bytes_than_the_pointer_lists_are_refused(one, other, storage):
     (digest,) = json.loads(storage.get(POINTER))["artifacts"]["sessions"]["files"].values()
     storage.put(f"shared folder/spring/objects/{digest}", b"2")
 
-    with pytest.raises(StorageError, match=r"has other bytes \(SHA-256"):
+    with pytest.raises(StorageError, match=r"sessions/a cannot be taken .* has other bytes"):
         other.published.pull()
     assert other.contents() == {}
+
+
+def test_a_lost_object_is_uploaded_again_by_the_next_step_of_a_machine_that_has_it(
+    one, other, storage
+):
+    one.write("sessions/a", "1")
+    one.write("events/a", "2")
+    one.published.push()
+    storage.delete(*storage.keys("shared folder/spring/objects"))
+    with pytest.raises(StorageError, match="does not exist"):
+        other.published.pull()
+    one.write("events/a", "3")
+    one.published.push()
+
+    other.published.pull()
+    assert other.contents() == {"sessions/a": "1", "events/a": "3"}
+
+
+def test_a_step_can_be_run_again_where_its_objects_are_damaged(
+    one, other, storage, *, small_params, monkeypatch, caplog
+):
+    monkeypatch.setenv("PARETOSCOPE_STORAGE_URL", URL)
+    study = parse_study(small_params)
+    one.write("sessions/a", "1")
+    one.published.push()
+    (key,) = storage.keys("shared folder/spring/objects")
+    storage.put(key, b"2")
+
+    with on_storage("sessions", study, other.paths):
+        other.write("sessions/a", "1")
+
+    assert "has other bytes" in caplog.text
+    assert storage.get(key) == b"1"
+
+
+def test_a_bucket_that_does_not_exist_is_an_error_before_the_step(one, small_params, monkeypatch):
+    monkeypatch.setenv("PARETOSCOPE_STORAGE_URL", "s3://other-shop/studies")
+    study = parse_study(small_params)
+    with (
+        pytest.raises(StorageError, match="NoSuchBucket"),
+        on_storage("sessions", study, one.paths),
+    ):
+        pytest.fail("the step ran")
+
+
+def test_nothing_published_is_an_error_of_pull(one, small_params, monkeypatch):
+    monkeypatch.setenv("PARETOSCOPE_STORAGE_URL", URL)
+    with pytest.raises(StorageError, match="nothing of study spring is published in s3://shop"):
+        pull_study(parse_study(small_params), one.paths)
 
 
 def test_a_storage_url_that_is_none_is_refused(one, small_params, monkeypatch):
