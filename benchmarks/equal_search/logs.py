@@ -98,21 +98,13 @@ def last_clicks(tokens: SessionTokens, window: int) -> SessionTokens:
     )
 
 
-def subset(tokens: SessionTokens, sessions: np.ndarray) -> SessionTokens:
-    """Some of the sessions."""
-    starts, lengths = tokens.offsets[sessions], tokens.lengths[sessions]
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    place = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
-    return SessionTokens(tokens.items[place], tokens.ordered[place], tokens.carted[place], offsets)
-
-
 def _write(log: Log, file: Path) -> None:
     arrays = {"n_items": np.array(log.n_items)}
     for split in _SPLITS:
         tokens = getattr(log, split)
         if split != "train":
             tokens = last_clicks(tokens, WINDOW)
-            tokens = subset(tokens, np.arange(min(SCORED[split], tokens.n_sessions)))
+            tokens = tokens.take(np.arange(min(SCORED[split], tokens.n_sessions)))
         arrays |= {f"{split}_{name}": getattr(tokens, name) for name in ("items", "ordered")}
         arrays[f"{split}_offsets"] = tokens.offsets
     temporary = file.with_name("new.npz")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from equal_search.logs import PeerLog, subset
+from equal_search.logs import PeerLog
 from models.network.configuration import ModelConfig
 from models.network.model import ConditionedSessionModel
 from models.objectives.configuration import DISTORTION_SCALE, Objective
@@ -95,7 +95,7 @@ def epoch_seconds(log: PeerLog, model: ModelConfig, config: TrainingConfig) -> f
     run = partial(train, n_items=log.log.n_items, model_config=model, config=config, seed=0)
     number = min(_SAMPLE, tokens.n_sessions)
     chosen = np.random.default_rng(0).choice(tokens.n_sessions, number, replace=False)
-    some, one = subset(tokens, chosen), subset(log.log.validation, np.arange(1))
+    some, one = tokens.take(chosen), log.log.validation.take(np.arange(1))
     run(one, one)  # warms up
     seconds = []
     for training, validation in ((some, one), (one, log.log.validation)):

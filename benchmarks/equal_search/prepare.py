@@ -9,7 +9,6 @@ import numpy as np
 import yaml
 from logs import Log
 
-from equal_search.logs import subset
 from models.tokens import SessionTokens
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.core.contracts import Split
@@ -58,4 +57,4 @@ def in_order_of_time(file: Path, split: Split) -> SessionTokens:
     """A split's sessions, the first one first; the store's order is random."""
     tokens = open_tokens(file, split)
     starts = open_times(file, split)[tokens.offsets[:-1]]
-    return subset(tokens, np.argsort(starts, kind="stable"))
+    return tokens.take(np.argsort(starts, kind="stable"))

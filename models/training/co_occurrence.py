@@ -28,7 +28,8 @@ _ITERATIONS = 4
 def start_from_co_occurrence(table: nn.Embedding, tokens: SessionTokens, *, seed: int) -> None:
     """Replace the rows of a new item table by vectors of their mean length, from co-occurrence.
 
-    An item that is near no other, or is not in what the dimensions can hold, keeps its row. The same arguments give the same bits on processors of one kind.
+    An item that is near no other, or is not in what the dimensions can hold, keeps its row. The same arguments give
+    the same bits on processors of one kind.
 
     Args:
         table: Randomly initialised vectors.

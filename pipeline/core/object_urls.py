@@ -39,9 +39,8 @@ def parse_object_url(text: str) -> ObjectUrl | None:
         return None
     bucket, _, key = text[len(_SCHEME) :].partition("/")
     key = key.rstrip("/")
-    if _BUCKET.fullmatch(bucket) is None or not is_safe_key(
-        key
-    ):  # it may have a password: not repeated
+    if _BUCKET.fullmatch(bucket) is None or not is_safe_key(key):
+        # the URL may have a password, so it is not repeated
         msg = "s3://… names no object; expected s3://BUCKET/KEY, without . and .. and empty names between slashes"
         raise StudyError(msg)
     return ObjectUrl(bucket, key)

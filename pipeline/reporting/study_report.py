@@ -124,10 +124,11 @@ def _findings(study: Study, paths: StudyPaths, metrics: pl.DataFrame) -> Finding
 
 
 def _approximate_lists(paths: StudyPaths, groups: Collection[str]) -> Iterator[Limitation]:
-    """That the endpoint took the groups' lists from an index, if it did."""
-    served = read_served_index(paths, checkpoint_fingerprint(paths.require("conditioned_model")))
-    recall = [value for name, value in served.recall.items() if name in groups] if served else []
-    if recall:
+    """That the endpoint took the groups' lists from an index of this model, if it did."""
+    served = read_served_index(paths)
+    if served is None or served.model != checkpoint_fingerprint(paths.require("conditioned_model")):
+        return
+    if recall := [value for name, value in served.recall.items() if name in groups]:
         bounds = (min(recall), max(recall))
         yield Limitation(kind=LimitationKind.APPROXIMATE_LISTS, recall=bounds)
 

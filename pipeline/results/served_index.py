@@ -35,8 +35,8 @@ def write_served_index(found: ServedIndex, paths: StudyPaths) -> None:
         write_result(found, file)
 
 
-def read_served_index(paths: StudyPaths, model: str) -> ServedIndex | None:
-    """The index that the groups of a model were served with, if they were.
+def read_served_index(paths: StudyPaths) -> ServedIndex | None:
+    """The index that groups were last served with; None if they were not.
 
     Raises:
         DataError: if the file is damaged.
@@ -44,7 +44,6 @@ def read_served_index(paths: StudyPaths, model: str) -> ServedIndex | None:
     file: Path = paths.artifact(SERVED_INDEX)
     if not file.exists():
         return None
-    found = read_result(
+    return read_result(
         ServedIndex, file, remedy="Delete it, and start 'paretoscope serve' to write it again"
     )
-    return found if found.model == model else None

@@ -27,7 +27,7 @@ def on_storage(asset: str, study: Study, paths: StudyPaths) -> Iterator[None]:
         return
     published = PublishedStudy(url, paths)
     unread = {ASSET_PATHS.get(one, one) for one in set(ASSET_GRAPH) - {asset, *ASSET_GRAPH[asset]}}
-    published.pull(published.read_pointer().artifacts.keys() - unread, skips_damaged=True)
+    published.pull(unread=unread, skips_damaged=True)
     yield
     published.push()
 

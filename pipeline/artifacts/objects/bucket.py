@@ -11,13 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from pipeline.core.errors import StorageError, StudyError
 from pipeline.core.object_urls import ObjectUrl
-
-if TYPE_CHECKING:
-    from obstore.store import S3Store
 
 _CHUNK = 8 << 20
 _RETRIES = 5
@@ -59,31 +56,27 @@ class Bucket:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._store = _connect(name)
+        self._client, self._store = _connect(name)
 
     def find(self, key: str) -> list[StoredObject]:
         """The object of that name, or else all in that folder, sorted by key."""
-        import obstore  # noqa: PLC0415 - an extra
-
         with self._errors(key):
             if key:
                 try:
-                    found = obstore.head(self._store, key)
+                    found = self._client.head(self._store, key)
                 except FileNotFoundError:
                     pass
                 else:
                     return [StoredObject(key, found["size"], found["e_tag"] or "")]
-            listed = (one for part in obstore.list(self._store, key or None) for one in part)
+            listed = (one for part in self._client.list(self._store, key or None) for one in part)
             objects = [StoredObject(one["path"], one["size"], one["e_tag"] or "") for one in listed]
         # consoles represent a folder by an object of no bytes that ends with a slash
         return sorted((one for one in objects if one.key != key), key=lambda one: one.key)
 
     def download(self, key: str, file: Path) -> str:
         """Write an object to a file; returns its ETag."""
-        import obstore  # noqa: PLC0415
-
         with self._errors(key):
-            found = obstore.get(self._store, key)
+            found = self._client.get(self._store, key)
             with file.open("wb") as out:
                 for chunk in found.stream(min_chunk_size=_CHUNK):
                     out.write(chunk)
@@ -91,18 +84,14 @@ class Bucket:
 
     def upload(self, file: Path, key: str) -> None:
         """Store a file; one of that name is replaced."""
-        import obstore  # noqa: PLC0415
-
         with self._errors(key):
-            obstore.put(self._store, key, file)
+            self._client.put(self._store, key, file)
 
     def read(self, key: str) -> tuple[bytes, str] | None:
         """The content and ETag of a small object; None if there is none."""
-        import obstore  # noqa: PLC0415
-
         with self._errors(key):
             try:
-                found = obstore.get(self._store, key)
+                found = self._client.get(self._store, key)
             except FileNotFoundError as error:
                 if _NO_BUCKET in str(error):
                     raise
@@ -111,25 +100,21 @@ class Bucket:
 
     def swap(self, key: str, content: bytes, e_tag: str | None) -> bool:
         """Replace a small object that still has this ETag (None: create it); False if another was faster."""
-        import obstore  # noqa: PLC0415
-        from obstore.exceptions import AlreadyExistsError, PreconditionError  # noqa: PLC0415
-
+        errors = self._client.exceptions
         with self._errors(key):
             try:
-                obstore.put(
+                self._client.put(
                     self._store, key, content, mode="create" if e_tag is None else {"e_tag": e_tag}
                 )
-            except (AlreadyExistsError, PreconditionError):
+            except (errors.AlreadyExistsError, errors.PreconditionError):
                 return False
         return True
 
     @contextmanager
     def _errors(self, key: str) -> Iterator[None]:
-        from obstore.exceptions import BaseError  # noqa: PLC0415
-
         try:
             yield
-        except (BaseError, PermissionError, FileNotFoundError) as error:
+        except (self._client.exceptions.BaseError, PermissionError, FileNotFoundError) as error:
             url, reason = ObjectUrl(self._name, key), _reason(str(error))
             if isinstance(error, FileNotFoundError) and _NO_BUCKET not in str(error):
                 if "Object at location" not in str(error):
@@ -142,19 +127,21 @@ class Bucket:
             raise StorageError(msg) from error
 
 
-def _connect(name: str) -> "S3Store":
+def _connect(name: str) -> tuple[Any, Any]:
+    """The module ``obstore``, which is an extra, and its store of a bucket."""
     try:
-        from obstore.store import S3Store  # noqa: PLC0415
+        import obstore.store  # noqa: PLC0415
     except ModuleNotFoundError as error:
         msg = "URLs s3://… need obstore: pip install 'paretoscope[s3]'"
         raise StudyError(msg) from error
     _check_variables()
     endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
-    return S3Store(
+    store = obstore.store.S3Store(
         name,
         client_options={"allow_http": endpoint.startswith("http://")},
         retry_config={"max_retries": _RETRIES, "retry_timeout": _PATIENCE},
     )
+    return obstore, store
 
 
 def _check_variables() -> None:

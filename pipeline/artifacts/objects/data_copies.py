@@ -4,19 +4,15 @@ The copy of ``s3://bucket/key`` is ``data/objects/bucket/key``. An object is dow
 changed, so a log that grows by files costs only the new ones.
 """
 
-import json
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Self
 
 from models.progress import track
-from pipeline.artifacts.file_state import file_state
 from pipeline.artifacts.lock import file_lock
-from pipeline.artifacts.objects.bucket import Bucket, StoredObject
-from pipeline.artifacts.storage import storage_errors
+from pipeline.artifacts.objects.bucket import Bucket
+from pipeline.artifacts.objects.remembered import FileFacts
+from pipeline.artifacts.storage import atomic_file, storage_errors
 from pipeline.core.errors import DataError
 from pipeline.core.object_urls import ObjectUrl, is_safe_key, parse_object_url
 from pipeline.study import Study
@@ -49,15 +45,15 @@ def download_data(study: Study, root: Path) -> None:
         return
     folder = root / _FOLDER
     with storage_errors(folder), file_lock(folder / _LOCK, waits=True):
-        index = _Index.read(folder / _INDEX)
+        e_tags = FileFacts(folder / _INDEX)
         try:
             for key, url in urls.items():
-                _download(url, key, folder, index)
+                _download(url, key, folder, e_tags)
         finally:
-            index.write()
+            e_tags.write()
 
 
-def _download(url: ObjectUrl, parameter: str, folder: Path, index: "_Index") -> None:
+def _download(url: ObjectUrl, parameter: str, folder: Path, e_tags: FileFacts) -> None:
     bucket, place = Bucket(url.bucket), folder / url.bucket
     objects = [one for one in bucket.find(url.key) if not one.key.endswith("/")]
     if not objects:
@@ -67,20 +63,14 @@ def _download(url: ObjectUrl, parameter: str, folder: Path, index: "_Index") -> 
         msg = f"the object {unsafe[0]!r} of {url} cannot be a file here; rename it"
         raise DataError(msg)
     _remove_others(place / url.key, {place / one.key for one in objects})
-    new = [one for one in objects if not index.has(place / one.key, one)]
-    with TemporaryDirectory(prefix=".", suffix=".new", dir=folder) as work:
-        for one in _tracked(new, str(url)):
-            fresh, target = Path(work) / "object", place / one.key
+    new = [one for one in objects if e_tags.get(place / one.key) != one.e_tag]
+    for one in track(new, len(new), f"downloading {url}", unit="objects"):
+        target = place / one.key
+        with atomic_file(target) as fresh:
             e_tag = bucket.download(one.key, fresh)
             if target.is_dir():
                 shutil.rmtree(target)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            fresh.replace(target)
-            index.add(target, e_tag)
-
-
-def _tracked(objects: list[StoredObject], name: str) -> Iterator[StoredObject]:
-    yield from track(objects, len(objects), f"downloading {name}", unit="objects")
+        e_tags.put(target, e_tag)
 
 
 def _remove_others(target: Path, known: set[Path]) -> None:
@@ -94,32 +84,3 @@ def _remove_others(target: Path, known: set[Path]) -> None:
             parent.unlink()
     if target.is_file() and target not in known:
         target.unlink()
-
-
-@dataclass(frozen=True, slots=True)
-class _Index:
-    """The ETag of each copy, and the state of its file."""
-
-    file: Path
-    entries: dict[str, list[object]]
-
-    @classmethod
-    def read(cls, file: Path) -> Self:
-        try:
-            return cls(file, json.loads(file.read_text("utf-8")))
-        except (OSError, ValueError):  # all are downloaded again
-            return cls(file, {})
-
-    def has(self, copy: Path, one: StoredObject) -> bool:
-        state = file_state(copy)
-        return state is not None and self.entries.get(str(copy)) == [one.e_tag, *state[1:]]
-
-    def add(self, copy: Path, e_tag: str) -> None:
-        state = file_state(copy)
-        assert state is not None, "it has just been written"
-        self.entries[str(copy)] = [e_tag, *state[1:]]
-
-    def write(self) -> None:
-        fresh = self.file.with_suffix(".new")
-        fresh.write_text(json.dumps(self.entries), encoding="utf-8")
-        fresh.replace(self.file)

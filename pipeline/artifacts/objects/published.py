@@ -12,13 +12,12 @@ import logging
 import os
 import shutil
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.artifacts.file_state import file_state
 from pipeline.artifacts.objects.bucket import Bucket, MissingObject
+from pipeline.artifacts.objects.remembered import FileFacts, JsonFile
 from pipeline.artifacts.storage import (
     KEPT_MODELS,
     StudyPaths,
@@ -95,8 +94,8 @@ class PublishedStudy:
         self._url = ObjectUrl(url.bucket, self._prefix)
         self._folder = paths.folder
         self._damaged: set[str] = set()
-        self._hashes = _JsonFile(paths.folder / _HASHES)
-        self._synchronised = _JsonFile(paths.folder / _SYNCHRONISED)
+        self._hashes = FileFacts(paths.folder / _HASHES)
+        self._synchronised = JsonFile(paths.folder / _SYNCHRONISED)
 
     def read_pointer(self) -> Pointer:
         """What is published; raises :class:`StorageError` if it cannot be read."""
@@ -119,7 +118,11 @@ class PublishedStudy:
         return Pointer(artifacts, found[1])
 
     def pull(
-        self, names: Collection[str] | None = None, *, skips_damaged: bool = False
+        self,
+        names: Collection[str] | None = None,
+        *,
+        unread: Collection[str] = (),
+        skips_damaged: bool = False,
     ) -> list[str]:
         """Bring artifacts that others have published since; returns their names.
 
@@ -127,16 +130,18 @@ class PublishedStudy:
 
         Args:
             names: The artifacts; None for all.
+            unread: Those of them that are left as they are.
             skips_damaged: Whether an artifact with a missing or damaged object is left out with a warning.
 
         Raises:
             DamagedObject: if an object is missing or damaged.
         """
-        published, local = self.read_pointer().artifacts, self.local()
+        published, local, synchronised = self.read_pointer().artifacts, self.local(), self._known
         replaced: list[str] = []
         for name, artifact in published.items():
-            own, known = local.get(name), self._known.get(name)
-            if (names is not None and name not in names) or (own and artifact == known):
+            own, known = local.get(name), synchronised.get(name)
+            is_left = name in unread or (names is not None and name not in names)
+            if is_left or (own and artifact == known):
                 continue
             if own != artifact:
                 try:
@@ -158,8 +163,8 @@ class PublishedStudy:
         Objects of unchanged artifacts that are lost on the storage are uploaded again, too. Nothing is ever
         removed.
         """
-        local = self.local()
-        changed = {name: one for name, one in local.items() if one != self._known.get(name)}
+        local, known = self.local(), self._known
+        changed = {name: one for name, one in local.items() if one != known.get(name)}
         stored = {one.key: one.size for one in self._bucket.find(f"{self._prefix}/{_OBJECTS}")}
         files = {digest: file for one in local.values() for file, digest in one.files.items()}
         for digest, file in sorted(files.items()):
@@ -207,13 +212,10 @@ class PublishedStudy:
 
     def _hash(self, file: Path) -> str:
         """The SHA-256 of a file, which is read again only if it has changed."""
-        state = file_state(file)
-        assert state is not None, "it is listed"
-        key = file.relative_to(self._folder).as_posix()
-        digest, *known = self._hashes.content.get(key, [""])
-        if known != list(state[1:]):
+        digest = self._hashes.get(file)
+        if digest is None:
             digest = _sha256(file)
-            self._hashes.content[key] = [digest, *state[1:]]
+            self._hashes.put(file, digest)
         return digest
 
     def _swap(self, artifacts: Mapping[str, Artifact], e_tag: str | None) -> bool:
@@ -261,20 +263,6 @@ class PublishedStudy:
                 )
                 raise DamagedObject(msg)
         os.utime(target, (artifact.written_at, artifact.written_at))
-
-
-class _JsonFile:
-    """A small file of this machine that a crash leaves whole, and that may be lost."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-        self.content: dict[str, Any] = {}
-        with suppress(OSError, ValueError):
-            self.content = json.loads(file.read_text("utf-8"))
-
-    def write(self) -> None:
-        with atomic_file(self._file) as fresh:
-            fresh.write_text(json.dumps(self.content), encoding="utf-8")
 
 
 def _files(entry: Path) -> list[Path]:

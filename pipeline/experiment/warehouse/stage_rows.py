@@ -112,8 +112,9 @@ def _read_table(connection: BaseBackend, table: LogTable, name: str) -> tuple[An
     required = [column for column in REQUIRED[table] if column not in _OPTIONAL]
     missing = [column for column in required if column not in schema]
     if missing:
+        absent = ", ".join(f"{one}{did_you_mean(one, schema)}" for one in missing)
         msg = (
-            f"{name} has no column {', '.join(f'{one}{did_you_mean(one, schema)}' for one in missing)}; it has {', '.join(schema)}. Name a view with the columns of "
+            f"{name} has no column {absent}; it has {', '.join(schema)}. Name a view with the columns of "
             f"docs/experiment-log.md in {key}"
         )
         if set(missing) & set(OUTCOMES):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.network.model import ConditionedSessionModel
-from models.scoring.recommend import best_items, next_hidden
+from models.scoring.recommend import best_items, next_hidden, rows_at_once
 from models.tokens import SessionTokens
 from pipeline.core.errors import StudyError
 from pipeline.study import IndexKind
@@ -36,8 +36,6 @@ _POINTS_PER_LIST = 64
 
 _SPARE = 2
 """So many times the items that a list needs are taken from the index: filters and rounding cost some."""
-
-_SCORES_AT_ONCE = 16_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -132,7 +130,7 @@ class ItemIndex:
             k = min(K, model.n_items)
             items_SN, scores_SN = self.candidates(model, hidden_SD, self.searched(k))
             hits = 0
-            size = max(1, _SCORES_AT_ONCE // model.n_items)
+            size = rows_at_once(model.n_items, len(self.sample))
             for start in range(0, len(self.sample), size):
                 part = slice(start, start + size)
                 _, exact_PK = best_items(model.score_all(hidden_SD[part]), k)

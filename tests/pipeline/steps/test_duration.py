@@ -65,15 +65,22 @@ def test_data_that_has_not_been_counted_has_no_prediction_before_a_run(study):
     )
 
 
+def write_counts(
+    paths: StudyPaths, *, events: int, train: tuple[int, int], test: tuple[int, int]
+) -> None:
+    """Artifacts with these numbers of events, and of clicks and sessions of two splits; 3 items."""
+    sessions = {"items": 3}
+    for split, (clicks, number) in {"train": train, "test": test}.items():
+        sessions |= {f"{split}_clicks": clicks, f"{split}_sessions": number}
+    for asset, content in {"events": {"events": events}, "sessions": sessions}.items():
+        paths.artifact(asset).mkdir(parents=True)
+        write_json(paths.artifact(asset, "summary.json"), content)
+
+
 def test_sizes_are_the_counts_of_the_artifacts(study, tmp_path):
     paths = StudyPaths(root=tmp_path, name=study.study.name)
     assert DataSize.of(study, paths) is None
-    for asset in ("events", "sessions"):
-        paths.artifact(asset).mkdir(parents=True)
-    write_json(paths.artifact("events", "summary.json"), {"events": 9})
-    sessions = {"items": 3, "train_clicks": 5, "test_clicks": 2}
-    sessions |= {"train_sessions": 2, "test_sessions": 1}
-    write_json(paths.artifact("sessions", "summary.json"), sessions)
+    write_counts(paths, events=9, train=(5, 2), test=(2, 1))
 
     found = DataSize.of(study, paths)
 
@@ -90,12 +97,7 @@ def test_samples_are_less_work(small_params, tmp_path):
         | {"evaluation": small_params.get("evaluation", {}) | {"sessions": 10}}
     )
     paths = StudyPaths(root=tmp_path, name=sampled.study.name)
-    for asset in ("events", "sessions"):
-        paths.artifact(asset).mkdir(parents=True)
-    write_json(paths.artifact("events", "summary.json"), {"events": 900})
-    sessions = {"items": 3, "train_clicks": 500, "test_clicks": 200}
-    sessions |= {"train_sessions": 100, "test_sessions": 50}
-    write_json(paths.artifact("sessions", "summary.json"), sessions)
+    write_counts(paths, events=900, train=(500, 100), test=(200, 50))
 
     found = DataSize.of(sampled, paths)
 
