@@ -237,6 +237,7 @@ def conclude(chain: Chain) -> None:
     kpis = pl.read_parquet(chain.artifacts / "group_kpis" / "group_kpis.parquet")
     chain.keep(
         "conclude", usage, assets=assets, bytes=len(html.encode()), opens="</html>" in html,
+        headline=(report / "report.md").read_text(encoding="utf-8").partition("\n")[0].lstrip("# "),
         impressions=int(kpis.filter(kpi="ctr")["trials"].sum()), users=chain.arguments.users,
     )  # fmt: skip
 

@@ -149,7 +149,7 @@ def _report(records: Records) -> Iterator[str]:
     yield (
         "; ".join(f"{name} {_time(seconds)}" for name, seconds in one["assets"].items())
         + f". The held-out replay has {one['users']:,} users and {one['impressions']:,} impressions. The report has "
-        f"{one['bytes'] / 1e6:.1f} MB and is {'complete' if one['opens'] else 'cut off'}."
+        f"{one['bytes'] / 1e6:.1f} MB and is {'complete' if one['opens'] else 'cut off'}; its headline: *{one['headline']}*."
     )
 
 
