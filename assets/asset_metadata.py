@@ -50,8 +50,8 @@ class Facts:
         group: The part of the chain it belongs to; the number orders the parts.
         kind: Its technology, as the UI's icon.
         owner: The team to ask.
-        reads: Sections or keys of ``params.yaml`` that determine its content, besides the assets
-            upstream. A change of one makes it stale.
+        reads: Sections or keys of ``params.yaml`` that determine its content; a change makes it stale.
+        place: Keys that say where it is computed; its content does not depend on them.
         table: The contract of its main table, if it is one.
         weekly: Whether it has to be materialised every week.
     """
@@ -62,6 +62,7 @@ class Facts:
     owner: str
     reads: tuple[str, ...] = ()
     _: KW_ONLY
+    place: tuple[str, ...] = ()
     table: Contract | None = None
     weekly: bool = False
 
@@ -94,6 +95,7 @@ ASSETS: Mapping[str, Facts] = {
         "polars",
         MODELLERS,
         ("dataset", "sessions"),
+        place=("compute.sessions",),
         table=SESSIONS,
     ),
     "conditioned_model": Facts(
@@ -159,7 +161,7 @@ ASSETS: Mapping[str, Facts] = {
             "dataset.path",
             "synthetic",
             "experiment",
-            "compute",
+            "compute.warehouse",
             "simulator",
             "serving.exploration",
         ),
@@ -170,7 +172,7 @@ ASSETS: Mapping[str, Facts] = {
         "5_experiment",
         "duckdb",
         EXPERIMENTERS,
-        ("experiment", "compute"),
+        ("experiment", "compute.warehouse"),
         table=LOG,
     ),
     "group_kpis": Facts(
@@ -261,8 +263,8 @@ def prefix_of(key: dg.AssetKey) -> str:
 
 def sections_of(keys: Iterable[dg.AssetKey]) -> tuple[str, ...]:
     """The sections of ``params.yaml`` that assets read."""
-    names = {name for key in keys for name in key.path if name in ASSETS}
-    read = {part.split(".")[0] for name in names for part in ASSETS[name].reads}
+    facts = [ASSETS[name] for key in keys for name in key.path if name in ASSETS]
+    read = {part.split(".")[0] for one in facts for part in (*one.reads, *one.place)}
     return tuple(section for section in SECTIONS if section in read)
 
 
@@ -289,8 +291,7 @@ def code_version(name: str, study: Study, root: Path) -> str | None:
             return None
     parameters = study.as_dict()
     values = {key: _at(parameters, key) for key in ("study.name", *ASSETS[name].reads)}
-    text = json.dumps(values, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _at(values: Any, key: str) -> Any:

@@ -28,6 +28,7 @@ from models.objectives.configuration import Negatives
 from models.preferences import preference_grid
 from models.scoring.target_scores import score_targets
 from models.training.configuration import (
+    ItemVectors,
     PreferenceSampling,
     Regulariser,
     Scalarisation,
@@ -141,6 +142,30 @@ def concentrations(log: Log, arguments: argparse.Namespace) -> list[str]:
     return [*lines, *(f"| {choice} | {cells(runs)} |" for choice, runs in rows), ""]
 
 
+def starts(log: Log, arguments: argparse.Namespace) -> list[str]:
+    """Both starts of the item table, with the default backbone and LiGR."""
+    choices = list(product(ItemVectors, (MODEL.backbone, "ligr")))
+    found = measure_all(
+        log,
+        [
+            (replace(MODEL, backbone=backbone), replace(TRAINING, initial_items=start))
+            for start, backbone in choices
+        ],
+        arguments,
+    )
+    return [
+        "## Start of the item table",
+        "",
+        f"| item table | backbone {HEADER}",
+        "|---|---" + RULE,
+        *(
+            f"| {' | '.join(choice)} | {cells(runs)} |"
+            for choice, runs in zip(choices, found, strict=True)
+        ),
+        "",
+    ]
+
+
 def cells(runs: list[dict[str, float]]) -> str:
     """Mean and standard deviation of every column over the seeds."""
     return " | ".join(spread_of([run[key] for run in runs], digits) for key, digits in COLUMNS)
@@ -245,7 +270,12 @@ def spread_of(values: list[float], digits: int) -> str:
     return f"{statistics.mean(values):.{digits}f} ± {deviation:.{digits}f}"
 
 
-PARTS = {"combinations": combinations, "concentrations": concentrations, "endpoints": endpoints}
+PARTS = {
+    "combinations": combinations,
+    "concentrations": concentrations,
+    "endpoints": endpoints,
+    "starts": starts,
+}
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Our own runs: the conditioned model, and the same network trained on clicks alone."""
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from equal_search.logs import PeerLog
 from models.network.configuration import ModelConfig
 from models.network.model import ConditionedSessionModel
 from models.objectives.configuration import DISTORTION_SCALE, Objective
-from models.training.configuration import Regulariser, TrainingConfig
+from models.training.co_occurrence import start_from_co_occurrence
+from models.training.configuration import ItemVectors, Regulariser, TrainingConfig
 from models.training.loop import train
 from pipeline.study import PARAMS_FILE, load_study
 
@@ -70,13 +73,16 @@ def configuration(
 def train_for(
     log: PeerLog, model: ModelConfig, config: TrainingConfig, *, seconds: float, seed: int
 ) -> Trained:
-    """As many whole epochs as fit in the time, at least one.
+    """As many clicks as fit in the time, in epochs of one length that is at most the log's.
 
-    The schedule of the learning rate needs the number before training, so the rate is measured
+    The schedule of the learning rate needs their number before training, so the rate is measured
     first, on sessions of the log; that time does not count.
     """
-    epochs = max(1, int(seconds / epoch_seconds(log, model, config)))
-    config = replace(config, epochs=epochs)
+    passes = (seconds - start_seconds(log, model, config)) / epoch_seconds(log, model, config)
+    epochs = max(1, math.ceil(passes))
+    share = min(1.0, max(passes, 0.0) / epochs)
+    sessions = max(1, int(share * log.log.train.n_sessions))
+    config = replace(config, epochs=epochs, sessions_per_epoch=sessions)
     started = time.process_time()
     trained = train(
         log.log.train,
@@ -89,18 +95,30 @@ def train_for(
     return Trained(trained.model, time.process_time() - started, epochs)
 
 
+def start_seconds(log: PeerLog, model: ModelConfig, config: TrainingConfig) -> float:
+    """Processor seconds before the first step: those of an item table from co-occurrence."""
+    if config.initial_items is ItemVectors.RANDOM:
+        return 0.0
+    table = nn.Embedding(log.log.n_items, model.hidden_size)
+    started = time.process_time()
+    start_from_co_occurrence(table, log.log.train, seed=0)
+    return time.process_time() - started
+
+
 def epoch_seconds(log: PeerLog, model: ModelConfig, config: TrainingConfig) -> float:
     """Expected processor seconds of an epoch and its validation."""
-    tokens, config = log.log.train, replace(config, epochs=1)
+    tokens = log.log.train
+    config = replace(config, epochs=1, initial_items=ItemVectors.RANDOM)
     run = partial(train, n_items=log.log.n_items, model_config=model, config=config, seed=0)
     number = min(_SAMPLE, tokens.n_sessions)
     chosen = np.random.default_rng(0).choice(tokens.n_sessions, number, replace=False)
     some, one = tokens.take(chosen), log.log.validation.take(np.arange(1))
     run(one, one)  # warms up
     seconds = []
-    for training, validation in ((some, one), (one, log.log.validation)):
+    for training, validation in ((one, one), (some, one), (one, log.log.validation)):
         started = time.process_time()
         run(training, validation)
         seconds.append(time.process_time() - started)
+    every_run, training, validation = seconds
     clicks = (len(tokens.items) - tokens.n_sessions) / (len(some.items) - some.n_sessions)
-    return seconds[0] * clicks + seconds[1]
+    return max(0.0, training - every_run) * clicks + validation

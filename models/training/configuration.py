@@ -104,7 +104,7 @@ class TrainingConfig:
     regulariser: Regulariser = Regulariser.NON_UNIFORMITY
     regulariser_weight: Annotated[float, Interval(ge=0, le=1e6)] = 0.2
     preference_sampling: PreferenceSampling = PreferenceSampling.SESSION
-    initial_items: ItemVectors = ItemVectors.RANDOM
+    initial_items: ItemVectors = ItemVectors.CO_OCCURRENCE
     epochs: Annotated[int, Interval(gt=0, le=10_000)] = 8
     sessions_per_epoch: Annotated[int, Interval(gt=0, le=1_000_000_000)] | None = None
     warm_start_epochs: Annotated[int, Interval(gt=0, le=10_000)] | None = None

@@ -8,7 +8,7 @@ ParetoscopeError
 ├── QualityError     an artifact broke a blocking check and was not written
 ├── StorageError     the disk is full, or a file cannot be written
 ├── EndpointError    a serving endpoint cannot be reached, or gives an unexpected answer
-├── ClusterError     a Ray cluster cannot be reached or used, or loses its workers too often
+├── ClusterError     a cluster of Ray or Spark cannot be reached or used, or loses its workers too often
 └── MissingArtifact  an upstream asset has not been materialised
 
 Every message says what was found, what was expected and what to do. ``models`` has its own
@@ -60,7 +60,7 @@ class EndpointError(ParetoscopeError):
 
 
 class ClusterError(ParetoscopeError):
-    """A Ray cluster cannot be reached or used, or loses its workers too often."""
+    """A cluster of Ray or Spark cannot be reached or used, or loses its workers too often."""
 
 
 class MissingArtifact(ParetoscopeError):  # noqa: N818 - names what happened

@@ -34,7 +34,8 @@ def url_problem(path: str | Path) -> str | None:
         return "is a URL (file://…); expected a path: leave out file://"
     url = f"{scheme}://…"
     words = _COPY.get(scheme, "rclone copy")
-    order = f"data/raw/FILE '{url}'" if words.startswith("curl") else f"'{url}' data/raw"
+    source = "s3://…" if scheme == "s3a" else url  # Hadoop's spelling
+    order = f"data/raw/FILE '{source}'" if words.startswith("curl") else f"'{source}' data/raw"
     return (
         f"is a URL ({url}); expected a path on this machine. Copy it first, such as with {words} {order}, or mount "
         "its storage, and give the path"

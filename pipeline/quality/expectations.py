@@ -1,8 +1,10 @@
 """Rules by Great Expectations over DuckDB; takes 2.5 s to import."""
 
 import os
+import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import duckdb
@@ -13,8 +15,29 @@ from pipeline.core.errors import QualityError
 from pipeline.quality.expectation import CheckResult, Rule
 
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # is read when it is imported
-import great_expectations as gx
-import great_expectations.expectations as gxe
+
+
+@contextmanager
+def _without_pyspark() -> Iterator[None]:
+    """Hide PySpark, which Great Expectations imports wherever it is installed.
+
+    PySpark warns of pandas 3, and its ``pyspark.sql.connect`` ends the process, with status 0, if the main module has no
+    file, as in a step of Dagster.
+    """
+    names = ("pyspark", "pyspark.sql.connect")
+    known = {name: sys.modules[name] for name in names if name in sys.modules}
+    sys.modules.update(dict.fromkeys(names))  # pyright: ignore[reportArgumentType, reportCallIssue] - None: not found
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
+        sys.modules.update(known)
+
+
+with _without_pyspark():
+    import great_expectations as gx
+    import great_expectations.expectations as gxe
 
 _SAMPLE = 5
 _QUERY = "unexpected_rows_query"

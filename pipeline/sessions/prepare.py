@@ -10,8 +10,7 @@ Events are read once, their labelled clicks (:mod:`pipeline.sessions.spill`) sev
 """
 
 import shutil
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,30 +22,28 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from models.progress import track
-from pipeline.artifacts.storage import read_json, write_json
-from pipeline.core.contracts import DAY_MS, ITEMS, SESSIONS, Split
-from pipeline.core.errors import DataError
-from pipeline.datasets.io.parquet_writer import TableWriter
+from pipeline.artifacts.storage import read_json
+from pipeline.core.contracts import ITEMS
 from pipeline.datasets.io.thread_map import ordered_thread_map
 from pipeline.sessions.item_index import ItemIndex
 from pipeline.sessions.rules import CutAnchor, Rules
-from pipeline.sessions.select_sessions import DROPPED, Selection, select_sessions
+from pipeline.sessions.select_sessions import Selection, select_sessions
 from pipeline.sessions.spill import (
     SpillBuffer,
     SpilledSessions,
     iter_session_chunks,
     label_sessions,
 )
+from pipeline.sessions.store_writer import write_selections, write_summary
 from pipeline.sessions.temporal_split import (
     CROSSING,
     SPLITS,
     Cuts,
     assign_split,
-    check_date_range,
-    compute_cuts,
-    cuts_by_sessions,
+    cuts_before,
+    cuts_of_kept,
+    ranks_of_cuts,
 )
-from pipeline.sessions.token_store_writer import TokenWriter
 
 Flags = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -72,8 +69,6 @@ def write_sessions(events: Path, folder: Path, rules: Rules) -> dict[str, Any]:
     keep = work.well_supported()
     work.split(keep)
     catalogue, train_clicks = work.catalogue(keep)
-    counts = work.write(keep, catalogue, folder)
-    shutil.rmtree(folder / "stage", ignore_errors=True)
     chosen = np.flatnonzero(catalogue >= 0)
     items = pl.DataFrame(
         {
@@ -83,9 +78,9 @@ def write_sessions(events: Path, folder: Path, rules: Rules) -> dict[str, Any]:
         }
     ).sort("index")
     ITEMS.validate(items).write_parquet(folder / "items.parquet")
-    _check(counts, rules)
-    write_json(folder / "summary.json", counts)
-    return counts
+    counts = write_selections(work.selections(keep, catalogue), folder)
+    shutil.rmtree(folder / "stage", ignore_errors=True)
+    return write_summary(counts, len(items), rules, folder)
 
 
 @dataclass(slots=True)
@@ -105,7 +100,7 @@ class _Preparation:
         cuts = None
         by_days = rules.test_sessions is None
         if by_days and rules.test_end is CutAnchor.LAST_EVENT and rules.test_files is None:
-            cuts = _cuts(summary["last_ts"] + 1, summary["first_ts"], rules)
+            cuts = cuts_before(summary["last_ts"] + 1, start=summary["first_ts"], rules=rules)
         test_files = [n for n, name in enumerate(summary["files"]) if rules.is_test_file(name)]
         items, buffer = ItemIndex.of(file), SpillBuffer(folder)
         tasks = (
@@ -131,10 +126,8 @@ class _Preparation:
             ]
             for staged in (piece() for piece in self.buffer)
         ]
-        test, validation = self.rules.test_sessions, self.rules.validation_sessions
-        assert test is not None
-        assert validation is not None
-        return cuts_by_sessions(np.concatenate(starts), test=test, validation=validation)
+        ordered = np.sort(np.concatenate(starts))
+        return Cuts(*(int(ordered[rank]) for rank in ranks_of_cuts(len(ordered), self.rules)))
 
     def well_supported(self) -> Flags:
         """Which items have enough clicks, in sessions that are long enough."""
@@ -154,15 +147,9 @@ class _Preparation:
         if not bounds:
             return
         starts, last_starts, last_ends = zip(*bounds, strict=True)
-        start, last_start, last_end = min(starts), max(last_starts), max(last_ends)
-        if self.rules.test_files is not None:
-            validation_from = last_end + 1 - round(self.rules.validation_days * DAY_MS)
-            self.cuts = Cuts(validation_from, last_end + 1)
-            check_date_range(self.cuts, start=start, end=last_end)
-        else:
-            by_day = self.rules.test_end is CutAnchor.LAST_START_DAY
-            end = last_start // DAY_MS * DAY_MS if by_day else last_start
-            self.cuts = _cuts(end, start, self.rules)
+        self.cuts = cuts_of_kept(
+            self.rules, start=min(starts), last_start=max(last_starts), last_end=max(last_ends)
+        )
 
     def catalogue(self, keep: Flags) -> tuple[NDArray[np.int32], Ints]:
         """The catalogue index of every item code, -1 outside it, and its clicks in train.
@@ -176,32 +163,16 @@ class _Preparation:
         index[ranked] = np.arange(len(ranked), dtype=np.int32)
         return index, clicks
 
-    def write(self, keep: Flags, catalogue: NDArray[np.int32], folder: Path) -> dict[str, int]:
-        """Write sessions and tokens; returns what each step dropped, and what is left."""
-        counts: Counter[str] = Counter()
-        with (
-            TableWriter(folder / "sessions.parquet", SESSIONS) as table,
-            TokenWriter(folder / "tokens.safetensors") as tokens,
-        ):
-            tasks = (partial(self._select, piece, keep, catalogue) for piece in self.buffer)
-            for selected in track(
-                ordered_thread_map(tasks),
-                len(self.buffer),
-                "writing sessions",
-                unit="sessions",
-                size=lambda selected: selected.sessions.height,
-            ):
-                counts.update(selected.dropped)
-                table.write(selected.sessions)
-                for split, clicks, lengths in selected.splits:
-                    tokens.append(split, clicks, lengths)
-                    counts[f"{split}_sessions"] += len(lengths)
-                    counts[f"{split}_clicks"] += clicks.height
-                    for label in ("carted", "ordered"):
-                        counts[f"{split}_{label}_clicks"] += int(clicks[label].sum())
-        counts["items"] = int((catalogue >= 0).sum())
-        names = [f"{split}_{what}" for what in _COUNTED for split in Split]
-        return {name: counts[name] for name in (*DROPPED, "items", *names)}
+    def selections(self, keep: Flags, catalogue: NDArray[np.int32]) -> Iterator[Selection]:
+        """The sessions that are kept, and what each step dropped."""
+        tasks = (partial(self._select, piece, keep, catalogue) for piece in self.buffer)
+        return track(
+            ordered_thread_map(tasks),
+            len(self.buffer),
+            "writing sessions",
+            unit="sessions",
+            size=lambda selected: selected.sessions.height,
+        )
 
     def _item_counts(self, keep: Flags | None, *, in_train: bool) -> Ints:
         """Clicks of each item code in sessions that are long enough.
@@ -267,26 +238,3 @@ class _Preparation:
         staged = piece()
         index = catalogue[staged.clicks["code"].to_numpy()]
         return select_sessions(staged, index, self._parts(staged, keep), self.rules.min_length)
-
-
-_COUNTED = ("sessions", "clicks", "carted_clicks", "ordered_clicks")
-
-
-def _cuts(end: int, start: int, rules: Rules) -> Cuts:
-    cuts = compute_cuts(end, test_days=rules.test_days, validation_days=rules.validation_days)
-    check_date_range(cuts, start=start, end=end)
-    return cuts
-
-
-def _check(counts: dict[str, int], rules: Rules) -> None:
-    empty = [
-        name for name in ("items", *(f"{split}_sessions" for split in Split)) if not counts[name]
-    ]
-    if empty:
-        size = "days" if rules.test_sessions is None else "sessions"
-        msg = (
-            f"nothing is left in {', '.join(empty)} after filtering; "
-            f"{', '.join(f'{name}: {n}' for name, n in counts.items() if n)}. Lower "
-            f"sessions.min_item_support, or change sessions.test_{size} and sessions.validation_{size}"
-        )
-        raise DataError(msg)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.core.contracts import DAY_MS, Split
 from pipeline.core.errors import DataError
 from pipeline.core.labels import counted
+from pipeline.sessions.rules import CutAnchor, Rules
 from pipeline.study import BoundaryPolicy
 
 Ints = NDArray[np.int64]
@@ -38,30 +39,61 @@ def compute_cuts(end: int, *, test_days: float, validation_days: float) -> Cuts:
     return Cuts(test_from - round(validation_days * DAY_MS), test_from)
 
 
-def cuts_by_sessions(starts: Ints, *, test: float, validation: float) -> Cuts:
-    """The boundaries that leave so many sessions after them.
+def cuts_before(end: int, *, start: int, rules: Rules) -> Cuts:
+    """The boundaries of the last days before ``end``, of data that begins at ``start``.
+
+    Raises:
+        DataError: if no data is left for train.
+    """
+    cuts = compute_cuts(end, test_days=rules.test_days, validation_days=rules.validation_days)
+    check_date_range(cuts, start=start, end=end)
+    return cuts
+
+
+def cuts_of_kept(rules: Rules, *, start: int, last_start: int, last_end: int) -> Cuts:
+    """The boundaries that depend on the sessions that pass the filters.
 
     Args:
-        starts: Start of every session.
-        test: Share (below 1) or number of the sessions that start last: the test split.
-        validation: Share or number of those before them.
+        rules: The rules, whose anchor is not the last event.
+        start: Earliest start of these sessions, without those of test files.
+        last_start: Latest start.
+        last_end: Latest end.
+
+    Raises:
+        DataError: if no data is left for train.
+    """
+    if rules.test_files is not None:
+        validation_from = last_end + 1 - round(rules.validation_days * DAY_MS)
+        cuts = Cuts(validation_from, last_end + 1)
+        check_date_range(cuts, start=start, end=last_end)
+        return cuts
+    by_day = rules.test_end is CutAnchor.LAST_START_DAY
+    end = last_start // DAY_MS * DAY_MS if by_day else last_start
+    return cuts_before(end, start=start, rules=rules)
+
+
+def ranks_of_cuts(sessions: int, rules: Rules) -> tuple[int, int]:
+    """Which sessions, counted from 0 in the order of their start, are the first of validation and of test.
+
+    Args:
+        sessions: The number of sessions that are long enough.
+        rules: The rules; test and validation are each a share (below 1) or a number of the sessions.
 
     Raises:
         DataError: if no session is left for train.
     """
-    n = len(starts)
+    sizes = (rules.test_sessions, rules.validation_sessions)
     tests, validations = (
-        round(size * n) if size < 1 else round(size) for size in (test, validation)
+        round(size * sessions) if size < 1 else round(size) for size in sizes if size is not None
     )
-    if not 0 < tests <= tests + validations < n or not validations:
+    if not 0 < tests <= tests + validations < sessions or not validations:
         msg = (
-            f"{counted(n, 'session')} long enough, but test takes {tests:,} and validation {validations:,}; "
+            f"{counted(sessions, 'session')} long enough, but test takes {tests:,} and validation {validations:,}; "
             "change sessions.test_sessions and sessions.validation_sessions so that each split has "
             "sessions and training data remains"
         )
         raise DataError(msg)
-    ordered = np.sort(starts)
-    return Cuts(int(ordered[n - tests - validations]), int(ordered[n - tests]))
+    return sessions - tests - validations, sessions - tests
 
 
 def check_date_range(cuts: Cuts, *, start: int, end: int) -> None:

@@ -31,11 +31,14 @@ from pipeline.quality.runner import check_tables, enforce
 from pipeline.reporting.figures.data_card import data_card_figure
 from pipeline.reporting.text.data_card import data_card_markdown
 from pipeline.sessions.catalogue import check_catalogue_size
+from pipeline.sessions.on_spark.cluster import spark_master
+from pipeline.sessions.on_spark.prepare import write_sessions_on_spark
 from pipeline.sessions.prepare import write_sessions
 from pipeline.sessions.profile import profile_sessions
-from pipeline.sessions.rules import rules_of
+from pipeline.sessions.rules import Rules, rules_of
 from pipeline.steps.result import LazyFigure, Markdown, StepResult, spaced
 from pipeline.study import Study
+from pipeline.study.compute import SessionsBackend
 from pipeline.synthetic.generate_log import check_shop_log
 
 REFUSED_ROWS = "refused_rows.jsonl"
@@ -112,13 +115,14 @@ def prepare_sessions(study: Study, paths: StudyPaths) -> StepResult[dict[str, An
     Raises:
         MissingArtifact: if there are no events.
         DataError: if no session is left.
+        ClusterError: if they are to be prepared on a cluster that cannot be reached or fails.
         QualityError: if the sessions break a blocking rule.
     """
     source = paths.require("events", "events.parquet").parent
     rules = rules_of(study.sessions, study.dataset)
     waived = frozenset[str]() if rules.keeps_apart else frozenset({_SPLITS_APART})
     with atomic_folder(paths.artifact("sessions")) as folder:
-        counts = write_sessions(source, folder, rules)
+        counts = _write_sessions(study, source, folder, rules)
         check_catalogue_size(study, counts["items"])
         tables = {name: folder / f"{name}.parquet" for name in ("sessions", "items")}
         limits = {"attributes_coverage": _attributes_coverage(study, paths, tables["items"])}
@@ -142,6 +146,13 @@ def prepare_sessions(study: Study, paths: StudyPaths) -> StepResult[dict[str, An
         checks=tuple(checks),
         waived=waived,
     )
+
+
+def _write_sessions(study: Study, events: Path, folder: Path, rules: Rules) -> dict[str, Any]:
+    """Prepare the sessions where the study says so."""
+    if study.compute.sessions is SessionsBackend.SPARK:
+        return write_sessions_on_spark(events, folder, rules, master=spark_master())
+    return write_sessions(events, folder, rules)
 
 
 def _attributes_coverage(study: Study, paths: StudyPaths, items: Path) -> float:

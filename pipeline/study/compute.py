@@ -1,4 +1,4 @@
-"""``compute``: where the sums of the experiment are computed."""
+"""``compute``: where sessions are prepared, and where the sums of the experiment are computed."""
 
 import re
 from enum import StrEnum
@@ -28,13 +28,19 @@ def _table(name: str) -> str:
 _Table = Annotated[str, AfterValidator(_table)]
 
 
+class SessionsBackend(StrEnum):
+    """An engine that prepares sessions."""
+
+    SPARK = "spark"
+
+
 class WarehouseBackend(StrEnum):
-    """An engine of :mod:`ibis`, by the name that Ibis has for it."""
+    """An engine of :mod:`ibis`; all but Spark (``pyspark``) by the name that Ibis has for it."""
 
     DUCKDB = "duckdb"
     POSTGRES = "postgres"
+    SPARK = "spark"
     BIGQUERY = "bigquery"
-    CLICKHOUSE = "clickhouse"
     DATABRICKS = "databricks"
     SNOWFLAKE = "snowflake"
     TRINO = "trino"
@@ -44,10 +50,10 @@ class WarehouseBackend(StrEnum):
 class WarehouseConfig:
     """``compute.warehouse``: an experiment log that is in a warehouse; see docs/how-to/scale.md.
 
-    The address, with user and password, is read from PARETOSCOPE_WAREHOUSE_URL.
+    The address, with user and password, is read from PARETOSCOPE_WAREHOUSE_URL; that of Spark is its master.
 
     Attributes:
-        backend: The engine: ``duckdb`` and ``postgres`` are tested. Others start if a short test at the
+        backend: The engine: ``duckdb``, ``postgres`` and ``spark`` are tested. Others start if a short test at the
             start finds their arithmetic to be exact.
         impressions: The table or view of the impressions, such as ``shop.impressions``, with the columns of
             docs/experiment-log.md.
@@ -61,12 +67,15 @@ class WarehouseConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=STRICT)
 class ComputeConfig:
-    """Where the sums of the experiment are computed.
+    """Where sessions are prepared, and where the sums of the experiment are computed.
 
     Attributes:
+        sessions: The engine that prepares the sessions; None for this machine. The address of Spark's master is
+            read from PARETOSCOPE_SPARK_MASTER. The sessions are the same.
         warehouse: The warehouse that has the experiment log; None for log files, which this machine reads.
     """
 
+    sessions: SessionsBackend | None = None
     warehouse: WarehouseConfig | None = None
 
 

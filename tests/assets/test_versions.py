@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from assets.asset_metadata import ASSETS, code_version
+from assets.asset_metadata import ASSETS, code_version, sections_of
 from assets.definitions import defs
 from assets.resources import StudyResource
 from pipeline.artifacts.storage import md5
@@ -20,7 +20,13 @@ NOT_IN_THE_VERSION = {
     # they reject the log of another shop; the content is the pinned file
     "raw_events": {"dataset.format", "dataset.path", "experiment.source", "synthetic.*"},
     # lists longer than the catalogue are refused before training
-    "sessions": {"evaluation.cutoff", "experiment.list_length", "training.negatives"},
+    # and sessions are the same wherever they are prepared
+    "sessions": {
+        "compute.sessions",
+        "evaluation.cutoff",
+        "experiment.list_length",
+        "training.negatives",
+    },
     # validated before training, so that errors show early
     "conditioned_model": {"evaluation.extra_cutoffs", "evaluation.custom_metrics"},
 }
@@ -71,6 +77,7 @@ GATES = set(ROLLOUT) - {"rollout_plan"}
         ),
         ("simulator.truth_users", 50, {"experiment_log_files", *GATES}),
         ("serving.threads", 2, set()),
+        ("compute.sessions", "spark", set()),  # they have the same bytes
         ("study.name", "another", set(ASSETS) - {"raw_events", "regression_report"}),
     ],
 )
@@ -135,3 +142,7 @@ def test_the_same_content_is_the_same_version(project):
 
     assert first["dagster/data_version"] == md5(project / STUDY / "events")
     assert second["dagster/data_version"] == first["dagster/data_version"]
+
+
+def test_a_run_of_sessions_validates_where_they_are_prepared():
+    assert "compute" in sections_of([dg.AssetKey("sessions")])

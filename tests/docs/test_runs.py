@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib.util import find_spec
 
 import duckdb
 import polars as pl
@@ -142,8 +143,14 @@ def test_deploy(finished_project, project_root):
 def test_scale(finished_project, project_root):
     if shutil.which("haproxy") is None:
         pytest.skip("haproxy is not installed; try: apt-get install haproxy")
+    if shutil.which("java") is None or find_spec("pyspark") is None:
+        pytest.skip("Spark needs Java and pyspark; try: apt-get install openjdk-17-jre-headless")
+    sessions = finished_project / "data/studies/synthetic-shop/sessions"
+    before = {file.name: file.read_bytes() for file in sessions.iterdir()}
 
     run_page(finished_project, blocks(project_root, "docs/how-to/scale.md"))
+
+    assert {file.name: file.read_bytes() for file in sessions.iterdir()} == before
 
     with duckdb.connect(str(finished_project / LOG), read_only=True) as database:
         rows = database.execute("SELECT clicked, units FROM impressions").fetchall()

@@ -45,7 +45,12 @@ TRAINING = TrainingConfig(
     validation_preferences=2,
     threads=1,
 )
-STALE = {"epochs": 3, "learning_rate": 0.3, "regulariser": Regulariser.NONE}
+STALE = {
+    "epochs": 3,
+    "learning_rate": 0.3,
+    "regulariser": Regulariser.NONE,
+    "initial_items": ItemVectors.RANDOM,
+}
 """A rate so high that the first epoch stays the best."""
 
 # Another value of each field and, where the field needs another one to matter, that one.
@@ -80,7 +85,7 @@ OTHER_TRAINING = {
     "weight_decay": (0.5, {}),
     "gradient_clip": (0.1, {}),
     "sparse_items": (True, {}),
-    "initial_items": (ItemVectors.CO_OCCURRENCE, {}),
+    "initial_items": (ItemVectors.RANDOM, {}),
     "precision": (Precision.BFLOAT16, {}),
 }
 OTHER_CHOICE = {

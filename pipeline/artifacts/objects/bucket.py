@@ -26,6 +26,13 @@ _CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _VARIABLES = (*_CREDENTIALS, "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_ENDPOINT_URL")
 
 _CODE = re.compile(r"<Code>(\w+)</Code>")
+_CAUSE = re.compile(r'(?:message|error): "([^"]+)"')
+"""The innermost cause, of DNS, TLS or the connection, in the client's debug output."""
+_NO_PATH = re.compile(r"object with invalid path: (.+)")
+_ADVICE = (
+    "Check the URL, AWS_ENDPOINT_URL, AWS_REGION and the credentials (AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY, or the machine's role), and run the command again"
+)
 _STATUS = re.compile(r"status code: (\d+ [\w ]+)")
 
 
@@ -59,19 +66,26 @@ class Bucket:
         self._client, self._store = _connect(name)
 
     def find(self, key: str) -> list[StoredObject]:
-        """The object of that name, or else all in that folder, sorted by key."""
+        """The object of that name, or all in that folder, sorted by key.
+
+        Raises:
+            StorageError: if there is both.
+        """
         with self._errors(key):
-            if key:
-                try:
-                    found = self._client.head(self._store, key)
-                except FileNotFoundError:
-                    pass
-                else:
-                    return [StoredObject(key, found["size"], found["e_tag"] or "")]
             listed = (one for part in self._client.list(self._store, key or None) for one in part)
             objects = [StoredObject(one["path"], one["size"], one["e_tag"] or "") for one in listed]
-        # consoles represent a folder by an object of no bytes that ends with a slash
-        return sorted((one for one in objects if one.key != key), key=lambda one: one.key)
+            # consoles represent a folder by an object of no bytes that ends with a slash
+            below = [one for one in objects if one.key != key]
+            try:
+                found = self._client.head(self._store, key) if key else None
+            except FileNotFoundError:
+                found = None
+        if found is None:
+            return sorted(below, key=lambda one: one.key)
+        if below:
+            msg = f"{ObjectUrl(self._name, key)} is an object and also a folder, with {below[0].key}; rename one of them"
+            raise StorageError(msg)
+        return [StoredObject(key, found["size"], found["e_tag"] or "")]
 
     def download(self, key: str, file: Path) -> str:
         """Write an object to a file; returns its ETag."""
@@ -115,16 +129,12 @@ class Bucket:
         try:
             yield
         except (self._client.exceptions.BaseError, PermissionError, FileNotFoundError) as error:
-            url, reason = ObjectUrl(self._name, key), _reason(str(error))
+            url = ObjectUrl(self._name, key)
             if isinstance(error, FileNotFoundError) and _NO_BUCKET not in str(error):
                 if "Object at location" not in str(error):
                     raise  # a file of this machine
                 raise MissingObject(f"{url} does not exist") from error
-            msg = (
-                f"{url} cannot be used: {reason}. Check the URL, AWS_ENDPOINT_URL, AWS_REGION and the credentials "
-                "(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the machine's role), and run the command again"
-            )
-            raise StorageError(msg) from error
+            raise StorageError(_message(url, str(error))) from error
 
 
 def _connect(name: str) -> tuple[Any, Any]:
@@ -164,10 +174,20 @@ def _check_variables() -> None:
         raise StudyError(msg)
 
 
-def _reason(text: str) -> str:
-    """What S3 answered, or the first line of what the client says; without its debug output."""
+def _message(url: ObjectUrl, text: str) -> str:
+    """What went wrong, from what the client says with its debug output, and what to check."""
+    if name := _NO_PATH.search(text):
+        return f"{url} has an object whose name cannot be a file here ({name[1]}); rename it"
+    advice = _ADVICE
     if code := _CODE.search(text):
-        return code[1]
-    if status := _STATUS.search(text):
-        return f"the answer is {status[1].strip()}"
-    return text.partition("\n")[0]
+        reason = code[1]
+    elif status := _STATUS.search(text):
+        reason = f"the answer is {status[1].strip()}"
+    elif not (cause := _CAUSE.findall(text)):
+        reason = text.partition("\n")[0]
+    elif os.environ.keys() >= set(_CREDENTIALS):
+        reason = f"no answer from the storage ({cause[-1]})"
+        advice = "Check AWS_ENDPOINT_URL and the network"
+    else:  # without credentials, the service of the machine's role is asked first
+        reason = f"no answer from the storage or the machine's role ({cause[-1]})"
+    return f"{url} cannot be used: {reason}. {advice}"

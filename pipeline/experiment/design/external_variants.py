@@ -16,7 +16,7 @@ from pipeline.core import table_file
 from pipeline.core.cell_numbers import parse_numbers
 from pipeline.core.errors import DataError, StudyError
 from pipeline.core.file_content import did_you_mean
-from pipeline.experiment.design.traffic_plan import PLAN, TrafficPlan
+from pipeline.experiment.design.traffic_plan import AS_LOGGED, PLAN, TrafficPlan
 from pipeline.study import ExperimentConfig
 
 VARIANT, SHARE = "variant", "share"
@@ -25,8 +25,6 @@ STANDARD_ERROR = "_se"
 """Suffix of the column with a metric's standard errors."""
 
 VARIANTS = "variants.parquet"
-
-_AS_LOGGED = "as logged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +54,7 @@ class VariantPlan:
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as plain values for JSON."""
-        return {"assignment": _AS_LOGGED, **asdict(self)}
+        return {"assignment": AS_LOGGED, **asdict(self)}
 
     @classmethod
     def from_dict(cls, plan: dict[str, Any]) -> Self:
@@ -72,7 +70,7 @@ Plan = TrafficPlan | VariantPlan
 def load_plan(paths: StudyPaths) -> Plan:
     """Read the plan of a study; raises :class:`MissingArtifact` if there is none."""
     plan = read_json(paths.require("traffic_plan", PLAN))
-    plan_type = VariantPlan if plan.get("assignment") == _AS_LOGGED else TrafficPlan
+    plan_type = VariantPlan if plan.get("assignment") == AS_LOGGED else TrafficPlan
     return plan_type.from_dict(plan)
 
 

@@ -18,6 +18,9 @@ from pipeline.study import SecondAxis
 
 PLAN = "traffic_plan.json"
 
+AS_LOGGED = "as logged"
+"""The ``assignment`` of a plan of external variants, whose users are assigned elsewhere."""
+
 
 class Reason(StrEnum):
     """Why a user's group is not determined by its bucket; the first that applies counts."""
@@ -230,5 +233,17 @@ def _buckets(share: float) -> int:
 
 
 def read_plan(paths: StudyPaths) -> TrafficPlan:
-    """The traffic plan of a study; raises :class:`MissingArtifact` if it has none yet."""
-    return TrafficPlan.from_dict(read_json(paths.require("traffic_plan", PLAN)))
+    """The traffic plan of a study that trains a model.
+
+    Raises:
+        MissingArtifact: if it has none yet.
+        LogError: if its groups are external variants, or the plan is not valid.
+    """
+    plan = read_json(paths.require("traffic_plan", PLAN))
+    if plan.get("assignment") == AS_LOGGED:
+        msg = (
+            "the groups of this study are variants of your own recommender (experiment.variants), which assigns and serves "
+            "users: there are no preferences to plan, serve or simulate. `paretoscope study` ingests its log"
+        )
+        raise LogError(msg)
+    return TrafficPlan.from_dict(plan)

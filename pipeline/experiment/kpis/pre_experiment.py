@@ -83,7 +83,7 @@ def _sum(factors: dict[str, Any], term: str, successes: str) -> Any:
 
 
 def _has_values(covariates: Any, name: str) -> bool:
-    return bool(covariates[name].count().execute())
+    return bool(covariates[name].count().to_pyarrow().as_py())
 
 
 def _by_kpi(wide: pl.DataFrame, kpis: list[Kpi]) -> pl.DataFrame:

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -12,6 +13,7 @@ from ibis.backends import BaseBackend
 from ibis.common.exceptions import IbisError, TableNotFound
 
 from pipeline.core.errors import LogError, ParetoscopeError
+from pipeline.core.spark import check_spark, first_line, spark_session
 from pipeline.study.compute import WarehouseBackend, WarehouseConfig
 
 URL_VARIABLE = "PARETOSCOPE_WAREHOUSE_URL"
@@ -20,7 +22,9 @@ _SCHEMES = {"postgresql": WarehouseBackend.POSTGRES.value}
 _EXAMPLES = {
     WarehouseBackend.DUCKDB: "duckdb:///srv/shop.duckdb",
     WarehouseBackend.POSTGRES: "postgres://USER:PASSWORD@HOST:5432/DATABASE",
+    WarehouseBackend.SPARK: "spark://HOST:7077",
 }
+_SPARK_MASTER = re.compile(r"(spark|k8s)://.+|yarn|local(-cluster)?(\[.+\])?")
 _CONNECT_SECONDS = 30
 _SECRET = re.compile("pass|pwd|token|secret|key", re.IGNORECASE)
 """Names of parameters in a URL whose values are left out of messages."""
@@ -32,14 +36,35 @@ def open_warehouse(config: WarehouseConfig) -> Iterator[BaseBackend]:
 
     Raises:
         LogError: if there is no address, it cannot be reached, or a query fails.
+        ClusterError: if Spark is not installed, or does not start.
     """
     url = warehouse_address(config)
+    check_driver(config)
+    if config.backend is WarehouseBackend.SPARK:
+        spark = spark_session("paretoscope sums", url, URL_VARIABLE)
+        with spark as session, warehouse_errors(config, ""):  # a master's address has no secret
+            from pipeline.experiment.warehouse.spark_backend import (  # noqa: PLC0415 - an extra
+                ANSI,
+                SparkBackend,
+            )
+
+            yield SparkBackend().connect(session, **ANSI)
+        return
     with warehouse_errors(config, url):
         connection = _connect(config, url)
         try:
             yield connection
         finally:
             connection.disconnect()
+
+
+def check_driver(config: WarehouseConfig) -> None:
+    """Raise a ParetoscopeError if what speaks to the backend is not installed."""
+    if config.backend is WarehouseBackend.SPARK:
+        check_spark()
+    if config.backend is WarehouseBackend.POSTGRES and find_spec("psycopg") is None:
+        msg = "the driver of postgres is not installed; run: pip install 'paretoscope[postgres]'"
+        raise LogError(msg)
 
 
 def find_table(connection: BaseBackend, name: str, key: str) -> Any:
@@ -60,8 +85,13 @@ def find_table(connection: BaseBackend, name: str, key: str) -> Any:
 
 
 def warehouse_address(config: WarehouseConfig) -> str:
-    """The URL of the environment; raises LogError if it is not one of the study's backend."""
+    """The address of the environment; raises LogError if it is not one of the study's backend.
+
+    It is a URL; that of Spark is a master, as ``spark-submit --master`` has it.
+    """
     url = os.environ.get(URL_VARIABLE, "")
+    if config.backend is WarehouseBackend.SPARK and _SPARK_MASTER.fullmatch(url):
+        return url
     scheme = url.partition(":")[0]
     if _SCHEMES.get(scheme, scheme) != config.backend:
         example = _EXAMPLES.get(config.backend, f"{config.backend}://…")
@@ -102,11 +132,7 @@ def _connect(config: WarehouseConfig, url: str) -> BaseBackend:
     try:
         return ibis.connect(url, **options)
     except ImportError as error:
-        extra = (
-            "paretoscope[postgres]"
-            if config.backend == "postgres"
-            else f"ibis-framework[{config.backend}]"
-        )
+        extra = f"ibis-framework[{config.backend}]"
         msg = f"the driver of {config.backend} is not installed: pip install '{extra}'"
         raise LogError(msg) from error
 
@@ -121,7 +147,7 @@ def warehouse_errors(config: WarehouseConfig, url: str) -> Iterator[None]:
     except Exception as error:
         if not _is_of_engine(error):
             raise
-        line = _without_secrets(str(error).strip().partition("\n")[0], url)
+        line = _without_secrets(first_line(error), url)
         msg = f"the warehouse ({config.backend}) refuses: {line}. Check {URL_VARIABLE} and compute.warehouse"
         if "range" in line or "overflow" in line.lower():
             msg += "; a sum exceeds 64 bits: check the largest revenue and units of the log"

@@ -4,6 +4,7 @@ Engines differ in division, characters and overflow, and Ibis hides it. An engin
 bytes would give other numbers without a word.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ibis
@@ -54,8 +55,7 @@ def _squares_are_exact(connection: BaseBackend) -> bool:
 
 
 def _buckets_are_equal(connection: BaseBackend) -> bool:
-    rows = pl.DataFrame({"user": _USERS}).to_arrow()
-    users = connection.create_table(gen_name("users"), rows, temp=True)
+    users = connection.create_table(gen_name("users"), _rows({"user": _USERS}), temp=True)
     found = _read(connection, add_buckets(users, {"bucket": _SALT}, max(map(len, _USERS))))
     return dict(found.iter_rows()) == {user: bucket_of(user, _SALT) for user in _USERS}
 
@@ -69,7 +69,7 @@ def _overflow_raises(connection: BaseBackend) -> bool:
     return False
 
 
-def _rows(values: dict[str, list[Any]]) -> Any:
+def _rows(values: Mapping[str, Sequence[Any]]) -> Any:
     return ibis.memtable(pl.DataFrame(values))
 
 

@@ -72,7 +72,7 @@ def find_users(log: StagedLog, faulty: Sequence[str], plan: Plan, rules: LogRule
 
 def _with_buckets(users: Any, plan: Plan) -> Any:
     """Users with their batch and, if the plan assigns them, the buckets of its salts."""
-    longest = int(users.user.length().max().execute() or 0)
+    longest = int(users.user.length().max().to_pyarrow().as_py() or 0)
     if longest > _LONGEST:
         msg = (
             f"the longest user of the log has {longest:,} characters, expected at most {_LONGEST}; give ids in the "

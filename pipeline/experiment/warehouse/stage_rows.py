@@ -92,14 +92,16 @@ def _stage_users(connection: BaseBackend, name: str, plan: Plan, rules: LogRules
     staged = materialise(_mark_duplicates(rows, "user", order, DUPLICATE_USER))
     valid = staged.filter(staged.reason.isnull() | (staged.reason == DUPLICATE_USER))
     several = valid.group_by("user").agg(n=valid.segment.nunique())
-    unclear = int(several.filter(several.n > 1).count().execute())
+    unclear = int(several.filter(several.n > 1).count().to_pyarrow().as_py())
     if unclear:
         msg = (
             f"{name} has several segments for {counted(unclear, 'user')}; which one counts would depend on the "
             "engine. Keep one row per user"
         )
         raise LogError(msg)
-    check_segments(int(staged.filter(staged.reason.isnull()).segment.nunique().execute()))
+    check_segments(
+        int(staged.filter(staged.reason.isnull()).segment.nunique().to_pyarrow().as_py())
+    )
     return staged
 
 
@@ -167,7 +169,9 @@ def _check_duplicates(staged: Any, name: str) -> None:
     copies = staged.filter(staged.reason == DUPLICATE_IMPRESSION)
     first = staged.filter(staged.reason.isnull()).select("impression", "ts", of="user", was="group")
     both = copies.join(first, ["impression", "ts"])
-    unclear = int(both.filter((both.user != both.of) | (both.group != both.was)).count().execute())
+    unclear = int(
+        both.filter((both.user != both.of) | (both.group != both.was)).count().to_pyarrow().as_py()
+    )
     if unclear:
         msg = (
             f"{counted(unclear, 'duplicate impression')} of {name} {'has' if unclear == 1 else 'have'} the time of "

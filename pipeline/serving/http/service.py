@@ -126,10 +126,11 @@ class Service:
         self.metrics.lists.labels(arm.group or "", arm.name or "").inc()
         self.metrics.explored_lists.inc(found.propensities is not None)
         rollout = None if arm.group else snapshot.rollout
+        uses_index = found.fallback is None and found.propensities is None
         row = response | {
             "format": FORMAT,
-            "index": arm.model.rules.rule_set.index,
-            "index_recall": arm.recall,
+            "index": arm.model.rules.rule_set.index if uses_index else None,
+            "index_recall": arm.recall if uses_index else None,
             "release": rollout and rollout.release,
             "stage": rollout and rollout.stage,
             "switched": is_switched,

@@ -33,6 +33,9 @@ from pipeline.study import Study, load_study
 
 _LOG = logging.getLogger(__name__)
 
+_LOW_RECALL = 0.95
+"""Below, the server warns of lists from an index."""
+
 
 class StudyWatcher:
     """Loads a snapshot when the study's files change or at SIGHUP, and follows ``rollout.json``.
@@ -195,6 +198,12 @@ def log_served(snapshot: Snapshot, where: str) -> None:
         _LOG.info(
             "lists from %s; recall@20 on %d test sessions: %s", found.index, found.sessions, recall
         )
+        if (lowest := min(found.recall.values())) < _LOW_RECALL:
+            _LOG.warning(
+                "recall@20 of the index is %.3f at its lowest: groups differ by the index, too; with serving.index: "
+                "null lists are exact",
+                lowest,
+            )
 
 
 def warn_of_unknown_items(snapshot: Snapshot) -> None:

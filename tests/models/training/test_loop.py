@@ -23,6 +23,7 @@ from models.scoring.target_scores import score_targets
 from models.tokens import SessionTokens
 from models.training.configuration import (
     HypervolumeOf,
+    ItemVectors,
     Precision,
     PreferenceSampling,
     Regulariser,
@@ -47,6 +48,7 @@ CLICK = Objective(loss="click", concentration=0.5)
 ORDER = Objective(loss="order", scale=4.0, concentration=0.5)
 CONFIG = TrainingConfig(
     objectives=(CLICK, ORDER),
+    initial_items=ItemVectors.RANDOM,
     epochs=3,
     batch_size=8,
     negatives=Negatives(uniform=4),
@@ -192,7 +194,12 @@ ROUND = SessionTokens.from_lists([[(0, 0, 0), (1, 1, 0), (2, 0, 1)] * 2] * 12)
 """Items 0, 1 and 2 follow one another; item 1 is always ordered, item 2 put into the cart."""
 
 
-QUICK = replace(CONFIG, batch_size=4, learning_rate=0.03, validation_preferences=2)
+QUICK = replace(
+    CONFIG,
+    batch_size=4,
+    learning_rate=0.03,
+    validation_preferences=2,
+)
 
 
 def untrained(config, model=MODEL):

@@ -443,7 +443,7 @@ OTHER = {
         "regulariser": Regulariser.ANGLE,
         "regulariser_weight": 0.3,
         "preference_sampling": PreferenceSampling.BATCH,
-        "initial_items": ItemVectors.CO_OCCURRENCE,
+        "initial_items": ItemVectors.RANDOM,
         "epochs": 4,
         "sessions_per_epoch": 12,
         "warm_start_epochs": 2,

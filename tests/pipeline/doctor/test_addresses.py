@@ -1,4 +1,4 @@
-"""The doctor's findings about a warehouse and object storage, which it does not contact."""
+"""The doctor's findings about Spark, a warehouse and object storage, which it does not contact."""
 
 import pytest
 
@@ -7,12 +7,16 @@ from pipeline.doctor.finding import Status
 from pipeline.study import parse_study
 
 
-@pytest.fixture
-def in_warehouse(small_params):
+def study_in(backend, small_params):
     """A study whose log is in a warehouse."""
     values = {**small_params, "experiment": {**small_params["experiment"], "source": "files"}}
-    warehouse = {"backend": "postgres", "impressions": "shop.impressions", "users": None}
+    warehouse = {"backend": backend, "impressions": "shop.impressions", "users": None}
     return parse_study({**values, "compute": {"warehouse": warehouse}})
+
+
+@pytest.fixture
+def in_warehouse(small_params):
+    return study_in("postgres", small_params)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +51,30 @@ def test_an_address_that_fits_is_not_shown(in_warehouse, monkeypatch):
     assert found.message == "set, for shop.impressions in postgres (not contacted)"
 
 
+def test_what_speaks_to_the_warehouse_is_installed(in_warehouse, monkeypatch):
+    monkeypatch.setenv("PARETOSCOPE_WAREHOUSE_URL", "postgres://me:secret@h/d")
+    monkeypatch.setattr("pipeline.experiment.warehouse.connection.find_spec", lambda _: None)
+    (found,) = check_addresses(in_warehouse)
+    assert (found.status, found.message, found.fix) == (
+        Status.ERROR,
+        "the driver of postgres is not installed",
+        "pip install 'paretoscope[postgres]'",
+    )
+
+
+def test_java_is_installed_for_spark(small_params, monkeypatch):
+    pytest.importorskip("pyspark", reason="pip install 'paretoscope[spark]'")
+    study = study_in("spark", small_params)
+    monkeypatch.setenv("PARETOSCOPE_WAREHOUSE_URL", "local-cluster[2,1,1024]")
+    monkeypatch.setenv("JAVA_HOME", "/nowhere")
+    (found,) = check_addresses(study)
+    assert (found.status, found.message, found.fix) == (
+        Status.ERROR,
+        "Spark needs Java 17 or newer on this machine, but there is none in JAVA_HOME = /nowhere",
+        "apt-get install openjdk-17-jre-headless",
+    )
+
+
 def test_object_storage(small_params, monkeypatch):
     study = parse_study(small_params)
     assert list(check_addresses(study)) == []
@@ -67,3 +95,25 @@ def test_object_storage(small_params, monkeypatch):
         Status.ERROR,
         "PARETOSCOPE_STORAGE_URL is not a URL of S3",
     )
+
+
+def test_the_master_of_spark(small_params, monkeypatch):
+    study = parse_study(small_params | {"compute": {"sessions": "spark"}})
+    monkeypatch.delenv("PARETOSCOPE_SPARK_MASTER", raising=False)
+    (found,) = check_addresses(study)
+    assert (found.status, found.fix) == (
+        Status.ERROR,
+        "export PARETOSCOPE_SPARK_MASTER=spark://HOST:7077",
+    )
+    assert found.message.startswith("PARETOSCOPE_SPARK_MASTER is not set, but compute.sessions")
+
+    monkeypatch.setenv("PARETOSCOPE_SPARK_MASTER", "spark://shop:7077")
+    monkeypatch.setattr("pipeline.core.spark.find_spec", lambda _: None)
+    (found,) = check_addresses(study)
+    assert found.message == "PySpark is not installed"
+    assert (found.status, found.fix) == (Status.ERROR, "pip install 'paretoscope[spark]'")
+
+    monkeypatch.setattr("pipeline.core.spark.find_spec", lambda _: "installed")
+    monkeypatch.setattr("pipeline.core.spark.shutil.which", lambda *_, **__: "/usr/bin/java")
+    (found,) = check_addresses(study)
+    assert found.message == "set, for the sessions (not contacted)"

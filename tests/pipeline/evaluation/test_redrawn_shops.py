@@ -9,7 +9,7 @@ import pytest
 from models.network.configuration import ModelConfig
 from models.objectives.configuration import Negatives, Objective
 from models.tokens import SessionTokens
-from models.training.configuration import TrainingConfig
+from models.training.configuration import ItemVectors, TrainingConfig
 from models.training.loop import train
 from pipeline.datasets.item_attributes import read_item_attributes
 from pipeline.evaluation.metric_tables import compute_metric_tables
@@ -60,6 +60,7 @@ def evaluate(shop):
         model_config=ModelConfig(hidden_size=16, layers=1, max_length=20),
         config=TrainingConfig(
             objectives=(Objective(loss="click"), Objective(loss="order", scale=4.0)),
+            initial_items=ItemVectors.RANDOM,
             epochs=6,
             learning_rate=0.01,
             negatives=Negatives(uniform=128),

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.contracts import DAY_MS
 from pipeline.core.errors import DataError
+from pipeline.sessions.rules import rules_of
 from pipeline.sessions.temporal_split import (
     CROSSING,
     SPLITS,
@@ -14,10 +15,10 @@ from pipeline.sessions.temporal_split import (
     assign_split,
     check_date_range,
     compute_cuts,
-    cuts_by_sessions,
     in_start_split,
+    ranks_of_cuts,
 )
-from pipeline.study import BoundaryPolicy
+from pipeline.study import BoundaryPolicy, DatasetConfig, DatasetFormat, SessionsConfig
 
 START = 1_659_304_800_000
 END = START + 10 * DAY_MS
@@ -26,6 +27,7 @@ END = START + 10 * DAY_MS
 VALIDATION = START + 7 * DAY_MS
 TEST = START + 8 * DAY_MS
 CUTS = Cuts(validation_from=VALIDATION, test_from=TEST)
+OTTO = DatasetConfig(format=DatasetFormat.OTTO, path="log")
 NAMES = [*(split.value for split in SPLITS), "crossing"]
 
 DROP, TRIM, LATER, EARLIER = (
@@ -54,12 +56,17 @@ def part(begin, end, boundary_sessions):
     return NAMES[places.item()]
 
 
+def by_sessions(test, validation):
+    return rules_of(SessionsConfig(test_sessions=test, validation_sessions=validation), OTTO)
+
+
 @pytest.mark.parametrize(("test", "validation"), [(0.2, 0.3), (2, 3), (0.2, 3)])
 def test_the_sessions_that_start_last_are_the_test_split(test, validation):
     starts = np.array([30, 10, 90, 50, 20, 70, 40, 80, 60, 0])
 
-    cuts = cuts_by_sessions(starts, test=test, validation=validation)
+    ranks = ranks_of_cuts(len(starts), by_sessions(test, validation))
 
+    cuts = Cuts(*np.sort(starts)[list(ranks)].tolist())
     assert cuts == Cuts(validation_from=50, test_from=80)
     parts = assign_split(starts, starts, cuts, DROP)
     assert [int((parts == number).sum()) for number in range(3)] == [5, 3, 2]
@@ -68,7 +75,7 @@ def test_the_sessions_that_start_last_are_the_test_split(test, validation):
 @pytest.mark.parametrize(("test", "validation"), [(5, 5), (0.9, 0.2), (0.01, 2), (2, 0.01)])
 def test_a_split_without_sessions_is_refused(test, validation):
     with pytest.raises(DataError, match=r"change sessions\.test_sessions"):
-        cuts_by_sessions(np.arange(10), test=test, validation=validation)
+        ranks_of_cuts(10, by_sessions(test, validation))
 
 
 def test_the_parts_are_counted_back_from_the_end():

@@ -206,7 +206,7 @@ def test_the_gates_of_a_finished_study(finished_study, tmp_path):
     def study(candidate, incumbent):
         gates = {
             "offline": {"not_worse": {"recall": 0.01}},
-            "simulation": {"not_worse": {Kpi.CTR.value: 0.5}, "seeds": 2, "users": 200},
+            "simulation": {"not_worse": {Kpi.CTR.value: 0.9}, "seeds": 2, "users": 200},
         }
         arms = {"candidate": {"preference": candidate}, "incumbent": {"preference": incumbent}}
         return load_study(
@@ -220,7 +220,7 @@ def test_the_gates_of_a_finished_study(finished_study, tmp_path):
     plan = run_step("rollout_plan", good, paths).value
     assert [one.outcome for one in plan.gates] == ["passed", "skipped", "passed"]
     assert read_gated_plan(paths) == plan
-    assert plan.gates[2].numbers["ctr"]["at_least"] > -0.5
+    assert plan.gates[2].numbers["ctr"]["at_least"] > -0.9
 
     axis = SecondAxis(kind=AxisKind.DIVERSITY, levels=(0.0, 0.9))
     wide = replace(good, experiment=replace(good.experiment, second_axis=axis))

@@ -1,15 +1,17 @@
 """Copies of data on object storage: what is downloaded, when, and what is refused."""
 
+import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pipeline.artifacts.objects import bucket
 from pipeline.artifacts.objects.bucket import Bucket
 from pipeline.artifacts.objects.data_copies import download_data
 from pipeline.core.errors import DataError, StorageError, StudyError
-from pipeline.core.object_urls import local_copy
+from pipeline.core.object_urls import ObjectUrl, local_copy
 from pipeline.study import Study, parse_study
 
 
@@ -128,6 +130,41 @@ def test_a_name_that_is_no_file_is_refused(storage, study, tmp_path):
     storage.put("logs/june/a\\b.csv", b"")
     with pytest.raises(DataError, match="cannot be a file here; rename it"):
         download_data(study, tmp_path)
+
+
+def test_an_object_and_a_folder_of_one_name_are_refused(storage, study, tmp_path):
+    storage.put("raw/clicks.jsonl", b"{}\n")
+    storage.put("logs/june", b"")
+    storage.put("logs/june/a.csv", b"a")
+    with pytest.raises(
+        StorageError, match=r"logs/june is an object and also a folder, with logs/june/a.csv"
+    ):
+        download_data(study, tmp_path)
+
+
+@pytest.mark.usefixtures("storage")
+def test_a_storage_that_does_not_answer_says_why(study, tmp_path, monkeypatch):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        monkeypatch.setattr(bucket, "_RETRIES", 0)
+        with pytest.raises(
+            StorageError, match=r"no answer from the storage \(Connection refused\). Check AWS"
+        ):
+            download_data(study, tmp_path)
+
+
+def test_without_credentials_it_may_be_the_machines_role_that_does_not_answer(monkeypatch):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY", raising=False)
+    text = 'HTTP error: error sending request\n\nDebug source:\n message: "Connection refused",'
+
+    found = bucket._message(ObjectUrl("shop", "raw"), text)
+
+    assert found.startswith(
+        "s3://shop/raw cannot be used: no answer from the storage or the machine's role (Connection refused). Check the URL"
+    )
+    assert "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in found
 
 
 @pytest.mark.parametrize(

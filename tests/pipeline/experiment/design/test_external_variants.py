@@ -4,13 +4,14 @@ import polars as pl
 import pytest
 
 from pipeline.artifacts.storage import StudyPaths
-from pipeline.core.errors import DataError
+from pipeline.core.errors import DataError, LogError
 from pipeline.experiment.design.external_variants import (
     load_plan,
     publish_variants,
     read_variants,
     variant_plan,
 )
+from pipeline.experiment.design.traffic_plan import read_plan
 from pipeline.inference.hypotheses.external_variants import cutoff_of, variant_metrics
 from pipeline.study import ExperimentConfig, LogSource
 
@@ -46,6 +47,11 @@ def test_a_plan_of_variants_survives_a_round_trip(tmp_path, variants):
     plan = publish_variants(section(variants="variants.csv"), paths)
 
     assert load_plan(paths) == plan
+    # what serves and simulates groups has no model here
+    with pytest.raises(
+        LogError, match=r"variants of your own recommender .*there are no preferences"
+    ):
+        read_plan(paths)
 
 
 def test_numeric_columns_are_metrics_with_their_standard_errors(variants):

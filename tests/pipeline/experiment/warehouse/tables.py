@@ -41,5 +41,15 @@ def create_in_postgres(server, impressions, users=None):
     return url
 
 
+def create_in_spark(session, folder, impressions, users=None):
+    """Write the tables to parquet files, and enter them in the catalog of a session, which all sessions of its cluster share."""
+    session.sql(f"CREATE DATABASE IF NOT EXISTS shop LOCATION '{folder}'")
+    for name, rows in _named(impressions, users).items():
+        file = folder / f"{name}.parquet"
+        rows.write_parquet(file)
+        session.sql(f"DROP TABLE IF EXISTS {name}")
+        session.sql(f"CREATE TABLE {name} USING parquet LOCATION '{file}'")
+
+
 def _named(impressions, users):
     return {"shop.impressions": impressions} | ({} if users is None else {"users": users})

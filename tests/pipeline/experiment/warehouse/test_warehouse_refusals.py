@@ -1,12 +1,15 @@
 """What a warehouse is refused for: what was found, where, what is expected, and what to type."""
 
+import socket
 from dataclasses import replace
+from importlib import import_module
+from importlib.util import find_spec
 
 import ibis
 import polars as pl
 import pytest
 
-from pipeline.core.errors import LogError
+from pipeline.core.errors import ClusterError, LogError
 from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.log.log_files import COLUMNS, LogTable
 from pipeline.experiment.log.validation.row_validation import LogRules, rejection_sql
@@ -21,6 +24,7 @@ from tests.pipeline.experiment.warehouse.tables import create_in_duckdb, create_
 
 ANN, BOB = users_in("g1", 2)
 WAREHOUSE = WarehouseConfig(backend=WarehouseBackend.DUCKDB, impressions="shop.impressions")
+ON_SPARK = {"backend": WarehouseBackend.SPARK}
 ROWS = pl.DataFrame([impression(f"x{n}", user=user) for n, user in enumerate((ANN, BOB))])
 TOO_LARGE = ROWS.with_columns(revenue=pl.lit(2**63 - 1), user=pl.lit(ANN))
 USERS = pl.DataFrame({"user": [ANN, BOB], "segment": ["new", "loyal"]})
@@ -30,17 +34,17 @@ USERS = pl.DataFrame({"user": [ANN, BOB], "segment": ["new", "loyal"]})
 def refused(tmp_path, monkeypatch):
     """Writes tables and returns the message with which their ingestion is refused."""
 
-    def message(impressions=ROWS, users=None, url=None, names=None):
+    def message(impressions=ROWS, users=None, url=None, names=None, error=LogError):
         (tmp_path / "warehouse.duckdb").unlink(missing_ok=True)
         found = create_in_duckdb(tmp_path, impressions, users)
         monkeypatch.setenv(URL_VARIABLE, found if url is None else url)
         tables = {} if users is None else {"users": "users"}
         config = replace(WAREHOUSE, **tables, **(names or {}))
         target = tmp_path / "sums.duckdb"
-        with pytest.raises(LogError) as error:
+        with pytest.raises(error) as raised:
             ingest_warehouse(config, PLAN, target, rules=LogRules())
         assert not target.exists()
-        return str(error.value)
+        return str(raised.value)
 
     return message
 
@@ -102,6 +106,50 @@ def test_a_log_that_breaks_the_contract(refused, change, expected):
 
 
 @pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("", "is not set, but compute.warehouse.backend = spark; expected an address such as spark://HOST:7077"),
+        ("duckdb:///shop.duckdb", "is of 'duckdb', but compute.warehouse.backend = spark"),
+        ("localhost:7077", "is not a URL, but compute.warehouse.backend = spark"),
+    ],
+)  # fmt: skip
+def test_an_address_that_is_not_a_master_of_spark(refused, url, expected):
+    assert expected in refused(url=url, names=ON_SPARK)
+
+
+def test_spark_that_is_not_installed(refused, monkeypatch):
+    monkeypatch.setenv("JAVA_HOME", "/nowhere")
+    no_java = refused(url="yarn", names=ON_SPARK, error=ClusterError)
+    monkeypatch.setattr("pipeline.core.spark.find_spec", lambda _: None)
+    no_spark = refused(url="yarn", names=ON_SPARK, error=ClusterError)
+
+    assert "Spark needs Java 17 or newer on this machine, but there is none in JAVA_HOME" in no_java
+    assert no_spark == "PySpark is not installed; run: pip install 'paretoscope[spark]'"
+
+
+def test_a_driver_that_is_not_installed(refused, monkeypatch):
+    monkeypatch.setattr("pipeline.experiment.warehouse.connection.find_spec", lambda _: None)
+    names = {"backend": WarehouseBackend.POSTGRES}
+
+    message = refused(url="postgres://ann@h/d", names=names)
+    assert (
+        message
+        == "the driver of postgres is not installed; run: pip install 'paretoscope[postgres]'"
+    )
+
+
+def test_a_master_of_spark_that_does_not_answer(refused):
+    pytest.importorskip("pyspark", reason="pip install 'paretoscope[spark]'")
+    with socket.socket() as closed:  # bound, and does not listen
+        closed.bind(("127.0.0.1", 0))
+        master = f"spark://127.0.0.1:{closed.getsockname()[1]}"
+        message = refused(url=master, names=ON_SPARK, error=ClusterError)
+
+    assert "Connection refused" in message
+    assert "Check PARETOSCOPE_WAREHOUSE_URL and the logs of the cluster" in message
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "postgres://ann:s3cret/x@h:5432/d",
@@ -144,6 +192,7 @@ def test_an_engine_that_wraps_is_refused():
         check_engine(ibis.polars.connect(), "polars")
 
 
+@pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas")
 def test_every_rule_has_an_expression():
     names = [name for name in COLUMNS[LogTable.IMPRESSIONS] if name != "item"]
     case, parameters = rejection_sql(
@@ -154,8 +203,14 @@ def test_every_rule_has_an_expression():
     rows = ibis.table(schema | {"wrong_field": "string"}, name="log")
     reason = rejection_reason(rows, case, parameters)
 
-    for dialect in WarehouseBackend:
-        assert ibis.to_sql(rows.mutate(reason=reason), dialect=dialect.value).count("THEN") > 10
+    for backend in WarehouseBackend:
+        dialect = backend.value
+        if backend is WarehouseBackend.SPARK:
+            if find_spec("pyspark") is None:
+                continue
+            import_module("pipeline.experiment.warehouse.spark_backend")
+            dialect = "pyspark"
+        assert ibis.to_sql(rows.mutate(reason=reason), dialect=dialect).count("THEN") > 10
 
 
 def test_a_rule_without_an_expression_is_refused():

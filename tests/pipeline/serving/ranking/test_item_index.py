@@ -15,6 +15,8 @@ from pipeline.reporting.study_report import _approximate_lists
 from pipeline.reporting.text.reasons import limitation_sentences
 from pipeline.results.served_index import SERVED_INDEX, ServedIndex, read_served_index
 from pipeline.rollout.served import Arm
+from pipeline.serving.http import watcher
+from pipeline.serving.http.watcher import log_served
 from pipeline.serving.ranking import snapshot as snapshots
 from pipeline.serving.ranking.rank import rank
 from pipeline.serving.ranking.snapshot import load_snapshot, model_of_arm, record_index
@@ -195,13 +197,20 @@ def test_the_endpoint_logs_the_index_and_records_it_for_the_report(write, tmp_pa
     _, paths = write(index=INDEX)
 
     with serving(tmp_path) as server:
-        answer = with_client(
-            server.url,
-            lambda client: post(client, "/recommend", {"user": "ada", "session": ["item-3"]}),
+        answer, _ = (
+            with_client(
+                server.url,
+                lambda client, session=session: post(
+                    client, "/recommend", {"user": "ada", "session": session}
+                ),
+            )
+            for session in (["item-3"], ["unknown"])
         )
         lines = "\n".join([*server.lines, server.end(signal.SIGTERM)[1]])
 
-    (row,) = rows_of(log_of(paths), "impressions")
+    row, fallback = rows_of(log_of(paths), "impressions")
+    assert fallback["fallback"] is not None
+    assert (fallback["index"], fallback["index_recall"]) == (None, None)
     found = read_served_index(paths)
     assert isinstance(found, ServedIndex)
     assert found.model == checkpoint_fingerprint(paths.artifact("conditioned_model"))
@@ -213,6 +222,15 @@ def test_the_endpoint_logs_the_index_and_records_it_for_the_report(write, tmp_pa
     low, high = sorted([found.recall["g1"], found.recall["g2"]])
     (sentence,) = limitation_sentences(list(_approximate_lists(paths, {"g1", "g2"})))
     assert f"had {low:.1%} to {high:.1%} of the 20 best items, by group" in sentence
+
+
+@pytest.mark.parametrize(("acceptable", "warns"), [(0.0, False), (1.1, True)])
+def test_a_low_recall_is_a_warning(write, monkeypatch, caplog, acceptable, warns):
+    monkeypatch.setattr(watcher, "_LOW_RECALL", acceptable)
+
+    log_served(load_snapshot(*write(index=INDEX)), "here")
+
+    assert ("recall@20 of the index is" in caplog.text) is warns
 
 
 def test_a_disk_that_is_full_stops_no_server(write, monkeypatch, caplog):

@@ -1,0 +1,1 @@
+"""Sessions prepared on a Spark cluster, by the rules of :mod:`pipeline.sessions.prepare`; the same files."""
