@@ -53,7 +53,7 @@ class ModelConfig:
         positions: The end of the window from which positions are counted.
     """
 
-    backbone: str = "tron"
+    backbone: str = "ligr"
     conditioning: Conditioning = Conditioning.LOW_RANK_MIXTURE
     rank: Annotated[int, Interval(gt=0, le=1024)] = 4
     hidden_size: Annotated[int, Interval(gt=0, le=8192)] = 64
