@@ -42,7 +42,7 @@ PREFERENCES = 11
 ALONE = 1e4
 """Concentration of the only objective that counts: its weight is 1 in every session."""
 
-MODEL = ModelConfig()
+MODEL = ModelConfig(backbone="tron")
 TRAINING = TrainingConfig(
     negatives=Negatives(uniform=512), batch_size=128, learning_rate=5e-3, threads=1
 )
@@ -143,7 +143,7 @@ def concentrations(log: Log, arguments: argparse.Namespace) -> list[str]:
 
 
 def starts(log: Log, arguments: argparse.Namespace) -> list[str]:
-    """Both starts of the item table, with the default backbone and LiGR."""
+    """Both starts of the item table, with the paper's backbone and LiGR."""
     choices = list(product(ItemVectors, (MODEL.backbone, "ligr")))
     found = measure_all(
         log,

@@ -262,6 +262,7 @@ def train_ours(
         threads=CORES,
     )
     model = ModelConfig(
+        backbone="tron",
         hidden_size=size["hidden_size"],
         layers=size["layers"],
         heads=1,

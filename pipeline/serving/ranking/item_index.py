@@ -4,6 +4,7 @@ The items are clustered by k-means into lists; a query searches the lists whose 
 et al. 2011). Vectors in the lists have one byte per dimension (SQ8), so the candidates are scored again exactly.
 """
 
+import logging
 import math
 import time
 from collections.abc import Sequence
@@ -68,6 +69,7 @@ class ItemIndex:
         Raises:
             StudyError: if faiss is not installed.
         """
+        logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # its tries of instruction sets
         try:
             faiss = import_module("faiss")
         except ImportError as error:
