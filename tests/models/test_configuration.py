@@ -30,6 +30,7 @@ TWICE = (CLICK, ORDER, replace(CLICK, scale=2.0))
 ALL = Negatives(uniform=0, all=True)
 MIXTURE = Conditioning.LOW_RANK_MIXTURE
 MODEL = ModelConfig(
+    backbone="tron",
     hidden_size=8,
     layers=1,
     heads=1,

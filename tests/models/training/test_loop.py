@@ -37,6 +37,7 @@ from models.training.validation import Validator
 
 ITEMS = 10
 MODEL = ModelConfig(
+    backbone="tron",
     hidden_size=8,
     layers=1,
     heads=1,

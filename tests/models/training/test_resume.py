@@ -46,7 +46,7 @@ from models.training.state import (
 )
 
 ITEMS = 10
-MODEL = ModelConfig(hidden_size=8, layers=1, heads=1, dropout=0.2, max_length=6)
+MODEL = ModelConfig(backbone="tron", hidden_size=8, layers=1, heads=1, dropout=0.2, max_length=6)
 CONFIG = TrainingConfig(
     epochs=3,
     batch_size=8,
