@@ -42,7 +42,7 @@ def _rates(*values: float) -> tuple[Setting, ...]:
 
 _RECTOOLS = Program(
     source="RecTools, its defaults at width 64",
-    searched=_rates(1e-3, 3e-3, 1e-2),
+    searched=_rates(1e-3, 3e-3, 1e-2, 3e-2),
     fixed={"loss": "sampled_softmax", "n_negatives": 64},
     by_log={"yoochoose": {"loss": "softmax", "n_negatives": 1}},
 )
@@ -53,12 +53,12 @@ OURS, OURS_ALONE = "ours, click endpoint", "ours, clicks alone"
 PROGRAMS = {
     OURS: Program(
         source="the default study's network and training, conditioned on the preference",
-        searched=_rates(2e-3, 6e-3, 1.8e-2),
+        searched=_rates(7e-4, 2e-3, 6e-3, 1.8e-2),
         is_ours=True,
     ),
     OURS_ALONE: Program(
         source="the same network, every preference drawn at the click endpoint",
-        searched=_rates(2e-3, 6e-3, 1.8e-2),
+        searched=_rates(7e-4, 2e-3, 6e-3, 1.8e-2),
         fixed={"clicks_alone": True},
         is_ours=True,
     ),
@@ -66,7 +66,7 @@ PROGRAMS = {
     "BERT4Rec": _RECTOOLS,
     "GRU4Rec": Program(
         source="the official PyTorch version, its parameter file, one layer of 64",
-        searched=_rates(2e-2, 6e-2, 1.8e-1),
+        searched=_rates(2e-2, 6e-2, 1.8e-1, 5.4e-1),
         fixed={"parameters": "rees46_xe_shared_best.py"},
         by_log={
             "retailrocket": {"parameters": "retailrocket_bprmax_shared_best.py"},
@@ -76,7 +76,7 @@ PROGRAMS = {
     ),
     "MultiTRON": Program(
         source="the paper's code, of its negatives 100 count, at its click endpoint",
-        searched=_rates(1e-3, 3e-3, 1e-2),
+        searched=_rates(1e-3, 3e-3, 1e-2, 3e-2),
         fixed={"negatives": 512},
         by_log={"retailrocket": {"negatives": 2048}},
         checkout="multitron",
@@ -87,6 +87,7 @@ PROGRAMS = {
             {"k": 100, "shrinkage": 0},
             {"k": 100, "shrinkage": 20},
             {"k": 500, "shrinkage": 5},
+            {"k": 500, "shrinkage": 50},
         ),
         is_trained=False,
     ),
@@ -96,6 +97,7 @@ PROGRAMS = {
             {"k": 20, "sample": 500},
             {"k": 100, "sample": 1000},
             {"k": 500, "sample": 5000},
+            {"k": 200, "sample": 5000},
         ),
         is_trained=False,
     ),

@@ -31,7 +31,7 @@ def page(
             f"{arguments.seconds:.0f} processor seconds of training on one thread for every run of "
             f"every program ({arguments.sample_seconds:.0f} on the samples {' and '.join(SAMPLE)}), "
             "validations included; of a peer the best validated state of six is kept, of ours the "
-            "best epoch. Three settings each, the first seed; the one with the best Recall@20 on "
+            "best epoch. Four settings each, the first seed; the one with the best Recall@20 on "
             f"validation again under the other seeds; mean ± standard error over {arguments.seeds} "
             "seeds. Test targets: every click after a session's first, ranked exactly among the "
             "whole catalogue, ties at half; *repeats* are those that the session clicked before. "
