@@ -161,7 +161,7 @@ def test_validation_chooses_and_every_program_has_as_many_runs(room):
 
     for name in names[:3]:
         rates = [one["learning_rate"] for one in programs[name].searched]
-        assert len(set(rates)) == 3
+        assert len(set(rates)) == 4
         assert found[name].chosen.setting["learning_rate"] == min(rates)  # the worst on test
         assert [one.test.recall for one in found[name].results] == [min(rates)] * 3
         seeds = {run.seed for run in done if run.program == name}
@@ -169,7 +169,7 @@ def test_validation_chooses_and_every_program_has_as_many_runs(room):
     assert {run.seconds for run in done if run.program != "item-kNN"} == {7.0}
     changed = {run.program for run in done if "training.click_loss" in run.setting}
     assert changed == {"ours, click endpoint"}
-    assert len(programs["item-kNN"].searched) == 3
+    assert len(programs["item-kNN"].searched) == 4
 
 
 def test_finished_runs_are_kept_and_an_unfinished_line_is_run_again(room, tmp_path):
