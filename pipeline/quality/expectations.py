@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -12,6 +13,7 @@ from duckdb_engine import ConnectionWrapper
 from sqlalchemy.exc import SAWarning
 
 from pipeline.core.errors import QualityError
+from pipeline.datasets.io.thread_map import ordered_thread_map
 from pipeline.quality.expectation import CheckResult, Rule
 
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # is read when it is imported
@@ -52,6 +54,12 @@ def validate(rules: tuple[Rule, ...], connection: duckdb.DuckDBPyConnection) -> 
         QualityError: if a rule could not be checked.
     """
     outcomes: list[CheckResult] = []
+    queries = [
+        partial(_broken_rows, rule, connection.cursor())
+        for rule in rules
+        if _QUERY in rule.arguments
+    ]
+    broken = ordered_thread_map(queries)  # some queries keep one core busy only
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}  # pyright: ignore[reportAttributeAccessIssue]
     source = _data_source(context, connection)
@@ -61,7 +69,7 @@ def validate(rules: tuple[Rule, ...], connection: duckdb.DuckDBPyConnection) -> 
         for rule in rules:
             table, arguments = rule.table, dict(rule.arguments)
             if _QUERY in arguments:
-                table = _broken_rows(rule, connection)
+                table = next(broken)
                 arguments[_QUERY] = "SELECT * FROM {batch}"
             batch = (
                 source.add_table_asset(rule.name, table_name=table)

@@ -45,7 +45,8 @@ def check_tables(
     """
     with _database() as (connection, folder):
         if limits:
-            connection.register("limits", pl.DataFrame([dict(limits)]).to_arrow())
+            row = pl.DataFrame([dict(limits)]).to_arrow()
+            connection.from_arrow(row).create("limits")
         for name, path in tables.items():
             relation = connection.read_parquet(duckdb_path(path, folder))
             relation.create_view(name)
