@@ -41,7 +41,7 @@ KINDS = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def model():
-    config = ModelConfig(hidden_size=8, layers=1, heads=1, max_length=6)
+    config = ModelConfig(backbone="tron", hidden_size=8, layers=1, heads=1, max_length=6)
     model = build_model(config, n_items=ITEMS, n_objectives=2, seed=3)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
