@@ -20,7 +20,7 @@ import yaml
 from pipeline.artifacts.storage import StudyPaths, write_json
 from pipeline.core.contracts import DAY_MS, EVENT_TYPE
 from pipeline.core.errors import ClusterError, DataError
-from pipeline.core.spark import spark_session
+from pipeline.core.spark.session import spark_session
 from pipeline.datasets.ingest_events import write_events
 from pipeline.sessions.on_spark import prepare
 from pipeline.sessions.on_spark.cluster import MASTER_VARIABLE

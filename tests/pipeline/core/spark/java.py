@@ -1,0 +1,24 @@
+"""The Java process of Spark in tests."""
+
+import shutil
+from importlib.util import find_spec
+
+import pytest
+
+needs_spark = pytest.mark.skipif(
+    find_spec("pyspark") is None or shutil.which("java") is None,
+    reason="Spark needs pyspark and Java; try: pip install 'paretoscope[spark]', apt-get install openjdk-17-jre-headless",
+)
+
+
+def end_java():
+    """End the process that PySpark has started; the next session starts one with the environment of then."""
+    from pyspark import SparkContext  # noqa: PLC0415 - an extra
+
+    gateway = SparkContext._gateway
+    if gateway is None:
+        return
+    gateway.shutdown()
+    gateway.proc.stdin.close()  # ends Java
+    gateway.proc.wait()
+    SparkContext._gateway = SparkContext._jvm = None
