@@ -3,6 +3,7 @@
 import shutil
 from importlib.util import find_spec
 
+import psutil
 import pytest
 
 needs_spark = pytest.mark.skipif(
@@ -22,3 +23,9 @@ def end_java():
     gateway.proc.stdin.close()  # ends Java
     gateway.proc.wait()
     SparkContext._gateway = SparkContext._jvm = None
+
+
+def executors():
+    """The workers of a local cluster that this process has started."""
+    started = psutil.Process().children(recursive=True)
+    return [one.pid for one in started if "CoarseGrainedExecutorBackend" in " ".join(one.cmdline())]

@@ -5,7 +5,6 @@ import signal
 from dataclasses import replace
 
 import polars as pl
-import psutil
 import pytest
 
 from pipeline.core.errors import LogError
@@ -15,7 +14,7 @@ from pipeline.experiment.warehouse.connection import URL_VARIABLE, open_warehous
 from pipeline.experiment.warehouse.ingest import ingest_warehouse
 from pipeline.experiment.warehouse.materialise import materialise
 from pipeline.study import WarehouseBackend
-from tests.pipeline.core.spark.java import end_java, needs_spark
+from tests.pipeline.core.spark.java import end_java, executors, needs_spark
 from tests.pipeline.experiment.logs import PLAN, contents, impression, users_in
 from tests.pipeline.experiment.warehouse.messy_log import RULES, messy_log
 from tests.pipeline.experiment.warehouse.tables import create_in_duckdb, create_in_spark
@@ -104,9 +103,3 @@ def sum_without_a_worker():
         assert copied.count().to_pyarrow().as_py() == 1000
         os.kill(executors()[0], signal.SIGKILL)
         copied.id.sum().to_pyarrow()
-
-
-def executors():
-    """The workers of the cluster that this process has started."""
-    started = psutil.Process().children(recursive=True)
-    return [one.pid for one in started if "CoarseGrainedExecutorBackend" in " ".join(one.cmdline())]
