@@ -1,6 +1,7 @@
 """The Java process of Spark in tests."""
 
 import shutil
+from contextlib import suppress
 from importlib.util import find_spec
 
 import psutil
@@ -27,5 +28,9 @@ def end_java():
 
 def executors():
     """The workers of a local cluster that this process has started."""
-    started = psutil.Process().children(recursive=True)
-    return [one.pid for one in started if "CoarseGrainedExecutorBackend" in " ".join(one.cmdline())]
+    found = []
+    for one in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            if "CoarseGrainedExecutorBackend" in " ".join(one.cmdline()):
+                found.append(one.pid)
+    return found

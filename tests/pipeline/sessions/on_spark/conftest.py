@@ -17,9 +17,9 @@ spark.sql.files.maxPartitionBytes  65536
 """Compiled once, since the data is small; and files are read in several pieces."""
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    """The address of a cluster of two workers, which all tests use."""
+    """The address of a cluster of two workers, which all tests of a module use."""
     folder = tmp_path_factory.mktemp("spark-conf")
     (folder / "spark-defaults.conf").write_text(SETTINGS, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
@@ -30,7 +30,7 @@ def cluster(tmp_path_factory):
         end_java()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def shop(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shop")
     log = folder / "log.jsonl"
