@@ -11,7 +11,7 @@ import ibis
 import polars as pl
 from machine import CORES
 
-from pipeline.core.spark import spark_session
+from pipeline.core.spark.session import spark_session
 from pipeline.experiment.design.assignment import buckets_of
 from pipeline.experiment.warehouse.assign_users import add_buckets
 from pipeline.experiment.warehouse.connection import URL_VARIABLE, open_warehouse

@@ -238,9 +238,9 @@ _ALL = (
         name="validate-log",
         summary="validate your experiment's log without writing anything",
         description=(
-            "Reads the log of experiment.log_path under the rules of params.yaml and prints the "
-            "usable impressions, the rejected rows by reason, and users and clicks per group; see "
-            "docs/experiment-log.md."
+            "Reads the log of experiment.log_path, or the tables of compute.warehouse where they "
+            "are, under the rules of params.yaml and prints the usable impressions, the rejected "
+            "rows by reason, and users and clicks per group; see docs/experiment-log.md."
         ),
         examples=("paretoscope validate-log", "paretoscope validate-log --json"),
         run="pipeline.cli.experiment:validate_log",
@@ -250,8 +250,9 @@ _ALL = (
         name="ingest",
         summary="ingest new log files into the experiment database, without Dagster",
         description=(
-            "Ingests new and changed files and runs the checks of the asset experiment_log; if a "
-            "blocking check fails, the database stays unchanged. Dagster does not record it: "
+            "Ingests new and changed files, or the sums of the tables of compute.warehouse, and "
+            "runs the checks of the asset experiment_log; if a blocking check fails, the database "
+            "stays unchanged. Dagster does not record it: "
             "materialise 'experiment_log*' to update the report."
         ),
         examples=("paretoscope ingest", "paretoscope ingest --json"),

@@ -40,8 +40,9 @@ from pipeline.core.errors import StudyError
 from pipeline.core.local_paths import local_path
 from pipeline.reporting.text.message import answer_lines
 from pipeline.results.reader import REPORT_FILE, read_report
+from pipeline.sessions.on_spark.cluster import spark_master
 from pipeline.steps.duration import RUN_TAKES
-from pipeline.study import SECTIONS, parse_yaml
+from pipeline.study import SECTIONS, Study, parse_yaml
 
 _LINE = re.compile(r" - (?P<level>[A-Z]+) - \S+ - [0-9a-f-]{36} - (?P<message>.*)$")
 _ASSET = re.compile(r"^(?:[a-z0-9_]+__)?(?P<asset>[a-z]\w*) - (?P<message>.*)$")
@@ -126,6 +127,7 @@ def study(
     # the run itself checks the sections that other selections touch
     is_everything = select == EVERYTHING
     parameters, paths = file.load(overrides_by_key, SECTIONS if is_everything else ())
+    _check_engines(parameters, select)
     run, started = RunProgress(is_announced=is_announced), time.perf_counter()
     command = _command(file, select, overrides_by_key)
     total = len(report_assets(trains=parameters.trains)) if is_everything else None
@@ -139,6 +141,25 @@ def study(
     result = _summary(status, run, paths) | {"seconds": round(time.perf_counter() - started, 1)}
     print_result(result, [] if status else _lines(result), json=json)
     return status
+
+
+def _check_engines(parameters: Study, select: str) -> None:
+    """Raise a ParetoscopeError if an engine of a selected asset has no address or is not installed.
+
+    The asset does so, too, after Dagster has been loaded and the assets before it are made.
+    """
+    warehouse, is_everything = parameters.compute.warehouse, select == EVERYTHING
+    selected = report_assets(trains=parameters.trains) if is_everything else select
+    if parameters.compute.sessions is not None and "sessions" in selected:
+        spark_master()
+    if warehouse is not None and "experiment_log" in selected:
+        from pipeline.experiment.warehouse.connection import (  # noqa: PLC0415 - Ibis takes a second
+            check_driver,
+            warehouse_address,
+        )
+
+        warehouse_address(warehouse)
+        check_driver(warehouse)
 
 
 def _interruption(run: RunProgress, select: str, overrides: list[tuple[str, str]]) -> str:
@@ -226,7 +247,7 @@ def _show_progress(lines: Iterable[str], run: RunProgress, *, total: int | None)
                 echo_progress(run.status)
                 run.is_announced = True
             is_due = len(run.seconds) > done or time.monotonic() - printed > SECONDS_BETWEEN_LINES
-            is_new = run.status != status and not run.announces
+            is_new = run.status != status and not run.announces and len(run.warnings) == warned
             if is_plain and is_due and is_new:
                 echo_progress(run.status)
                 printed = time.monotonic()

@@ -12,14 +12,14 @@ from models.strict import STRICT
 from pipeline.core.errors import StudyError
 from pipeline.study.experiment import ExperimentConfig, LogSource
 
-_TABLE_NAME = re.compile(r"[^.\s]+([.][^.\s]+){0,2}")
+_TABLE_NAME = re.compile(r"[^.\s`\"']+([.][^.\s`\"']+){0,2}")
 
 
 def _table(name: str) -> str:
     if _TABLE_NAME.fullmatch(name) is None:
         problem = (
-            "expected the name of a table or view, such as impressions or shop.impressions; for a name with spaces "
-            "or dots of its own, make a view"
+            "expected the name of a table or view without quotes, such as impressions or shop.impressions; for a "
+            "name with spaces, dots or quotes of its own, make a view"
         )
         raise PydanticCustomError("table", "{problem}", {"problem": problem})
     return name

@@ -13,7 +13,9 @@ from ibis.backends import BaseBackend
 from ibis.common.exceptions import IbisError, TableNotFound
 
 from pipeline.core.errors import LogError, ParetoscopeError
-from pipeline.core.spark import check_spark, first_line, spark_session
+from pipeline.core.spark.errors import first_line
+from pipeline.core.spark.master import check_spark, fault_of_master
+from pipeline.core.spark.session import spark_session
 from pipeline.study.compute import WarehouseBackend, WarehouseConfig
 
 URL_VARIABLE = "PARETOSCOPE_WAREHOUSE_URL"
@@ -22,9 +24,10 @@ _SCHEMES = {"postgresql": WarehouseBackend.POSTGRES.value}
 _EXAMPLES = {
     WarehouseBackend.DUCKDB: "duckdb:///srv/shop.duckdb",
     WarehouseBackend.POSTGRES: "postgres://USER:PASSWORD@HOST:5432/DATABASE",
-    WarehouseBackend.SPARK: "spark://HOST:7077",
 }
-_SPARK_MASTER = re.compile(r"(spark|k8s)://.+|yarn|local(-cluster)?(\[.+\])?")
+_ADVICE = re.compile(r"\. (Use|If necessary set) .*")
+"""How Spark would leave the sum out of the result."""
+
 _CONNECT_SECONDS = 30
 _SECRET = re.compile("pass|pwd|token|secret|key", re.IGNORECASE)
 """Names of parameters in a URL whose values are left out of messages."""
@@ -90,7 +93,9 @@ def warehouse_address(config: WarehouseConfig) -> str:
     It is a URL; that of Spark is a master, as ``spark-submit --master`` has it.
     """
     url = os.environ.get(URL_VARIABLE, "")
-    if config.backend is WarehouseBackend.SPARK and _SPARK_MASTER.fullmatch(url):
+    if config.backend is WarehouseBackend.SPARK:
+        if fault := fault_of_master(URL_VARIABLE, "compute.warehouse.backend"):
+            raise LogError(fault)
         return url
     scheme = url.partition(":")[0]
     if _SCHEMES.get(scheme, scheme) != config.backend:
@@ -150,7 +155,11 @@ def warehouse_errors(config: WarehouseConfig, url: str) -> Iterator[None]:
         line = _without_secrets(first_line(error), url)
         msg = f"the warehouse ({config.backend}) refuses: {line}. Check {URL_VARIABLE} and compute.warehouse"
         if "range" in line or "overflow" in line.lower():
-            msg += "; a sum exceeds 64 bits: check the largest revenue and units of the log"
+            found = _ADVICE.sub("", line)
+            msg = (
+                "a sum exceeds 64 bits: check the largest revenue and units of the log. The warehouse "
+                f"({config.backend}) refuses: {found}"
+            )
         raise LogError(msg) from None  # the driver's traceback may have the address
 
 

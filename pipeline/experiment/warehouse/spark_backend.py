@@ -3,10 +3,16 @@
 from typing import Any
 
 from ibis.backends.pyspark import Backend
+from ibis.backends.pyspark.datatypes import PySparkType
+from ibis.common.exceptions import TableNotFound
+from ibis.expr.schema import Schema
 from ibis.formats.pyarrow import PyArrowData
 
 ANSI = {"spark.sql.ansi.enabled": "true"}
 """The settings of a session in which overflow is an error, whatever the cluster's defaults are."""
+
+_WRONG_NAME = "42"
+"""What an SQLSTATE begins with if a name is not known or may not be read."""
 
 
 class SparkBackend(Backend):
@@ -21,6 +27,19 @@ class SparkBackend(Backend):
         self.raw_sql(self.compile(obj)).localCheckpoint().createTempView(name)
         return self.table(name)
 
+    def get_schema(
+        self, table_name: str, *, catalog: str | None = None, database: str | None = None
+    ) -> Any:
+        """The columns of a table; raises TableNotFound, whichever part of its name Spark does not know."""
+        parts = [part for part in (catalog, database, table_name) if part]
+        try:
+            found = self._session.table(".".join(f"`{part}`" for part in parts))
+            return Schema(PySparkType.to_ibis(found.schema))
+        except Exception as error:
+            if (getattr(error, "getSqlState", str)() or "").startswith(_WRONG_NAME):
+                raise TableNotFound(table_name) from error
+            raise
+
     def to_pyarrow(self, expr: Any, /, **_: Any) -> Any:
         """A result without pandas, whose integers with nulls are floating-point numbers."""
         table = expr.as_table()
@@ -29,7 +48,7 @@ class SparkBackend(Backend):
         return expr.__pyarrow_result__(PyArrowData.convert_table(found, table.schema()))
 
     def disconnect(self) -> None:
-        """Leave the session to :func:`pipeline.core.spark.spark_session`."""
+        """Leave the session to :func:`pipeline.core.spark.session.spark_session`."""
 
 
 SparkBackend.register_options()

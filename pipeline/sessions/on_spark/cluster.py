@@ -3,7 +3,7 @@
 import os
 
 from pipeline.core.errors import ClusterError
-from pipeline.core.spark import check_spark
+from pipeline.core.spark.master import check_spark, fault_of_master
 
 MASTER_VARIABLE = "PARETOSCOPE_SPARK_MASTER"
 
@@ -12,14 +12,9 @@ def spark_master() -> str:
     """The address of the cluster's master, which is not contacted.
 
     Raises:
-        ClusterError: if it is not set, or this machine has no PySpark or no Java.
+        ClusterError: if it is not set or has not the form of an address, or this machine has no PySpark or no Java.
     """
-    master = os.environ.get(MASTER_VARIABLE, "")
-    if not master:
-        msg = (
-            f"{MASTER_VARIABLE} is not set, but compute.sessions = spark; expected the address of a Spark master, or "
-            f"local[*] for this machine: export {MASTER_VARIABLE}=spark://HOST:7077"
-        )
-        raise ClusterError(msg)
+    if fault := fault_of_master(MASTER_VARIABLE, "compute.sessions"):
+        raise ClusterError(fault)
     check_spark()
-    return master
+    return os.environ[MASTER_VARIABLE]

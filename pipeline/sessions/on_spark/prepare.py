@@ -16,7 +16,7 @@ import polars as pl
 from pipeline.artifacts.storage import read_json
 from pipeline.core.contracts import HOUR_MS, ITEMS, Split
 from pipeline.core.errors import ClusterError
-from pipeline.core.spark import spark_session
+from pipeline.core.spark.session import spark_session
 from pipeline.sessions.on_spark import rules_sql
 from pipeline.sessions.on_spark.cluster import MASTER_VARIABLE
 from pipeline.sessions.on_spark.parts import read_selections, uri_of

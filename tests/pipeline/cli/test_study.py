@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 
 import pytest
 import yaml
@@ -13,10 +14,14 @@ import yaml
 from pipeline.artifacts.lock import study_lock
 from pipeline.artifacts.storage import StudyPaths
 from pipeline.cli import main
-from pipeline.cli.study import RunProgress, _show_progress, environment
+from pipeline.cli.study import RunProgress, _check_engines, _show_progress, environment
+from pipeline.core.asset_graph import EVERYTHING
+from pipeline.core.errors import ParetoscopeError
+from pipeline.study import parse_study
 
 RUN = "2026-11-23 22:38:11 +0000 - dagster - {} - __ASSET_JOB - 20b23157-f04e-4c59-b48a-0fbc9efa38dc - "
 INFO, ERROR = RUN.format("INFO"), RUN.format("ERROR")
+IN_WAREHOUSE = {"warehouse": {"backend": "spark", "impressions": "shop.impressions"}}
 FAILURE = "dagster._core.definitions.events.Failure: "
 
 
@@ -105,6 +110,38 @@ def test_a_warning_is_kept():
     )
 
     assert run.warnings == [waits]
+
+
+def test_a_warning_is_one_line(capsys, monkeypatch):
+    monkeypatch.setattr("pipeline.cli.study.SECONDS_BETWEEN_LINES", 0)
+    lines = [f"{RUN.format('WARNING')}sessions - no worker has taken the work"]
+
+    _show_progress(lines, RunProgress(), total=2)
+
+    assert capsys.readouterr().err == "paretoscope study: no worker has taken the work\n"
+
+
+@pytest.mark.parametrize(
+    ("compute", "select", "message"),
+    [
+        ({"sessions": "spark"}, EVERYTHING, "PARETOSCOPE_SPARK_MASTER is not set"),
+        ({"sessions": "spark"}, "sessions", "PARETOSCOPE_SPARK_MASTER is not set"),
+        (IN_WAREHOUSE, "experiment_log*", "PARETOSCOPE_WAREHOUSE_URL is not set"),
+        (IN_WAREHOUSE, "sessions", None),
+        ({"sessions": "spark"}, "group_kpis*", None),
+    ],
+)
+def test_an_engine_without_an_address_is_found_before_dagster_starts(
+    small_params, monkeypatch, compute, select, message
+):
+    monkeypatch.delenv("PARETOSCOPE_SPARK_MASTER", raising=False)
+    monkeypatch.delenv("PARETOSCOPE_WAREHOUSE_URL", raising=False)
+    experiment = small_params["experiment"] | {"source": "files"}
+    changed = {"experiment": experiment} if "warehouse" in compute else {}
+    study = parse_study(small_params | changed | {"compute": compute})
+
+    with nullcontext() if message is None else pytest.raises(ParetoscopeError, match=message):
+        _check_engines(study, select)
 
 
 def test_the_last_lines_are_kept_for_unexpected_errors():

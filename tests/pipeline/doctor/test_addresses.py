@@ -107,13 +107,18 @@ def test_the_master_of_spark(small_params, monkeypatch):
     )
     assert found.message.startswith("PARETOSCOPE_SPARK_MASTER is not set, but compute.sessions")
 
+    monkeypatch.setenv("PARETOSCOPE_SPARK_MASTER", "lokal[2]")
+    (found,) = check_addresses(study)
+    assert "'lokal[2]' is not the address of a Spark master" in found.message
+    assert found.fix == "export PARETOSCOPE_SPARK_MASTER=spark://HOST:7077"
+
     monkeypatch.setenv("PARETOSCOPE_SPARK_MASTER", "spark://shop:7077")
-    monkeypatch.setattr("pipeline.core.spark.find_spec", lambda _: None)
+    monkeypatch.setattr("pipeline.core.spark.master.find_spec", lambda _: None)
     (found,) = check_addresses(study)
     assert found.message == "PySpark is not installed"
     assert (found.status, found.fix) == (Status.ERROR, "pip install 'paretoscope[spark]'")
 
-    monkeypatch.setattr("pipeline.core.spark.find_spec", lambda _: "installed")
-    monkeypatch.setattr("pipeline.core.spark.shutil.which", lambda *_, **__: "/usr/bin/java")
+    monkeypatch.setattr("pipeline.core.spark.master.find_spec", lambda _: "installed")
+    monkeypatch.setattr("pipeline.core.spark.master.shutil.which", lambda *_, **__: "/usr/bin/java")
     (found,) = check_addresses(study)
     assert found.message == "set, for the sessions (not contacted)"

@@ -1,8 +1,6 @@
 """What a cluster of Spark needs is named if it is missing, with a command."""
 
-import shutil
 import socket
-from importlib.util import find_spec
 
 import pytest
 
@@ -12,6 +10,7 @@ from pipeline.sessions.on_spark.cluster import MASTER_VARIABLE, spark_master
 from pipeline.sessions.on_spark.prepare import write_sessions_on_spark
 from pipeline.sessions.rules import rules_of
 from pipeline.study import DatasetConfig, DatasetFormat, SessionsConfig
+from tests.pipeline.core.spark.java import needs_spark
 
 
 def test_what_is_missing_is_named_with_a_command(monkeypatch, tmp_path):
@@ -20,11 +19,11 @@ def test_what_is_missing_is_named_with_a_command(monkeypatch, tmp_path):
         spark_master()
 
     monkeypatch.setenv(MASTER_VARIABLE, "spark://shop:7077")
-    monkeypatch.setattr("pipeline.core.spark.find_spec", lambda _: None)
+    monkeypatch.setattr("pipeline.core.spark.master.find_spec", lambda _: None)
     with pytest.raises(ClusterError, match=r"pip install 'paretoscope\[spark\]'"):
         spark_master()
 
-    monkeypatch.setattr("pipeline.core.spark.find_spec", lambda _: "installed")
+    monkeypatch.setattr("pipeline.core.spark.master.find_spec", lambda _: "installed")
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     with pytest.raises(ClusterError, match=r"none in JAVA_HOME = .*: apt-get install openjdk-17"):
         spark_master()
@@ -35,10 +34,7 @@ def test_what_is_missing_is_named_with_a_command(monkeypatch, tmp_path):
         spark_master()
 
 
-@pytest.mark.skipif(
-    find_spec("pyspark") is None or shutil.which("java") is None,
-    reason="pyspark or Java is not installed",
-)
+@needs_spark
 def test_a_master_that_does_not_answer_is_an_error(tmp_path):
     write_json(tmp_path / "summary.json", {})
     rules = rules_of(SessionsConfig(), DatasetConfig(format=DatasetFormat.OTTO, path="log"))

@@ -372,6 +372,13 @@ def test_a_wrong_hypothesis_is_named_with_what_is_accepted(values, field, value,
             ],
         ),
         (
+            {"compute.warehouse": WAREHOUSE | {"impressions": "shop.`small`"}},
+            [
+                "compute.warehouse.impressions = 'shop.`small`': expected the name of a table",
+                "make a view",
+            ],
+        ),
+        (
             {"compute.warehouse": WAREHOUSE | {"backend": "polars"}},
             ["compute.warehouse.backend = 'polars': expected one of 'duckdb', 'postgres'"],
         ),

@@ -108,9 +108,9 @@ def test_a_log_that_breaks_the_contract(refused, change, expected):
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("", "is not set, but compute.warehouse.backend = spark; expected an address such as spark://HOST:7077"),
-        ("duckdb:///shop.duckdb", "is of 'duckdb', but compute.warehouse.backend = spark"),
-        ("localhost:7077", "is not a URL, but compute.warehouse.backend = spark"),
+        ("", "is not set, but compute.warehouse.backend = spark; expected spark://HOST:PORT, yarn"),
+        ("duckdb:///shop.duckdb", "is not the address of a Spark master, but compute.warehouse.backend = spark"),
+        ("localhost:7077", "= 'localhost:7077' is not the address of a Spark master"),
     ],
 )  # fmt: skip
 def test_an_address_that_is_not_a_master_of_spark(refused, url, expected):
@@ -120,7 +120,7 @@ def test_an_address_that_is_not_a_master_of_spark(refused, url, expected):
 def test_spark_that_is_not_installed(refused, monkeypatch):
     monkeypatch.setenv("JAVA_HOME", "/nowhere")
     no_java = refused(url="yarn", names=ON_SPARK, error=ClusterError)
-    monkeypatch.setattr("pipeline.core.spark.find_spec", lambda _: None)
+    monkeypatch.setattr("pipeline.core.spark.master.find_spec", lambda _: None)
     no_spark = refused(url="yarn", names=ON_SPARK, error=ClusterError)
 
     assert "Spark needs Java 17 or newer on this machine, but there is none in JAVA_HOME" in no_java
