@@ -41,6 +41,7 @@ USERS = 20_000
 IMPRESSIONS = 1_000_000
 LARGE = {"sessions": [10**n for n in range(4, 9)], "impressions": [10**n for n in range(5, 10)]}
 MEMORY_GIB = 16
+ELEVEN = {"evaluation": {"preferences": 11}}
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,10 @@ AXES = {
     "sessions": Axis(
         (5_000, 15_000, 50_000, 150_000),
         MODEL_STEPS,
-        lambda n: {"synthetic": {"sessions": n, "users": n // 4}},
+        lambda n: {"synthetic": {"sessions": n, "users": n // 4}} | ELEVEN,
     ),
     "items": Axis(
-        (1_000, 3_000, 10_000, 30_000), MODEL_STEPS, lambda n: {"synthetic": {"items": n}}
+        (1_000, 3_000, 10_000, 30_000), MODEL_STEPS, lambda n: {"synthetic": {"items": n}} | ELEVEN
     ),
     "preferences": Axis(
         (3, 11, 31, 101), MODEL_STEPS[4:], lambda n: {"evaluation": {"preferences": n}}
@@ -139,10 +140,12 @@ def run_steps(root: Path, axis: str, size: int, template: Path) -> dict[str, flo
 
 
 def changed(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters with some replaced, at any depth."""
+    """The parameters with some replaced, at any depth; an empty section is a value."""
     result = deepcopy(values)
     for name, value in changes.items():
-        is_section = isinstance(value, Mapping) and isinstance(result.get(name), Mapping)
+        is_section = (
+            bool(value) and isinstance(value, Mapping) and isinstance(result.get(name), Mapping)
+        )
         result[name] = changed(result[name], value) if is_section else value
     return result
 
@@ -178,7 +181,7 @@ def report(axes: list[str]) -> Iterator[str]:
         f"`python benchmarks/cost_growth.py{names} --write` on "
         f"{described('torch', 'polars', 'duckdb')}. Processor seconds of each step, one run each; the exponent is that of "
         "the last growth (1: linear). Network of width 16, two epochs; a catalogue of 1,000 items, "
-        f"10,000 sessions, 101 preferences, {USERS:,} users, {IMPRESSIONS:,} impressions and 3 groups where they do not grow."
+        f"10,000 sessions, 11 preferences, {USERS:,} users, {IMPRESSIONS:,} impressions and 3 groups where they do not grow."
     )
     with tempfile.TemporaryDirectory() as scratch:
         template = Path(scratch) / "template"
@@ -196,7 +199,8 @@ def report(axes: list[str]) -> Iterator[str]:
 def measure(axis: str, size: int, template: Path) -> dict[str, Any]:
     """One run in a process of its own."""
     what = json.dumps({"axis": axis, "size": size, "template": str(template)})
-    found, _ = run_alone([sys.executable, __file__, "--child", what])
+    # threads that wait for each other on a busy machine take processor time
+    found, _ = run_alone([sys.executable, __file__, "--child", what], OMP_NUM_THREADS="1")
     print(json.dumps({"axis": axis, "size": size, **found}), file=sys.stderr)
     return found
 
