@@ -57,7 +57,7 @@ def evaluate(shop):
         tokens,
         sessions_of(shop, 500, seed=2**31),
         n_items=WORLD.items,
-        model_config=ModelConfig(hidden_size=16, layers=1, max_length=20),
+        model_config=ModelConfig(backbone="tron", hidden_size=16, layers=1, max_length=20),
         config=TrainingConfig(
             objectives=(Objective(loss="click"), Objective(loss="order", scale=4.0)),
             initial_items=ItemVectors.RANDOM,
