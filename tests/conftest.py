@@ -17,8 +17,8 @@ _ROOT = Path(__file__).parents[1]
 # Threads cost more than they save in models this small, twenty times as much beside other work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# A slow machine is not a failure. In CI, Hypothesis has a profile without deadline already.
-settings.register_profile("untimed", settings.default, deadline=None)
+settings.register_profile("untimed", settings.default, deadline=None)  # slow machines do not fail
+settings.load_profile("untimed")
 
 SMALL = {
     "synthetic": {"items": 200, "categories": 8, "users": 300, "sessions": 3000, "days": 12},
@@ -33,11 +33,6 @@ SMALL = {
 
 def pytest_addoption(parser):
     parser.addoption("--runslow", action="store_true", help="run tests marked slow, too")
-
-
-def pytest_configure():
-    if not os.environ.get("CI"):
-        settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(config, items):

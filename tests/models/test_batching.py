@@ -11,7 +11,7 @@ from models.tokens import SessionTokens
 
 tuples = st.tuples(st.integers(0, 9), st.integers(0, 1), st.integers(0, 1))
 written_sessions = st.lists(st.lists(tuples, min_size=2, max_size=9), min_size=1, max_size=30)
-quick = settings(max_examples=50, deadline=None)
+quick = settings(max_examples=50)
 
 
 def generator(seed=0):

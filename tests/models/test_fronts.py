@@ -61,7 +61,7 @@ def test_one_axis_may_be_lowered_and_the_other_raised():
     assert share([[1, 0.5]], [4, 0], [0, 1]) == pytest.approx((4 - 1) * 0.5 / (4 * 1))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     points=st.integers(2, 3).flatmap(
         lambda n: st.lists(

@@ -17,7 +17,7 @@ from models.preferences import (
 )
 
 DRAWS = 100_000
-quick = settings(max_examples=50, deadline=None)
+quick = settings(max_examples=50)
 concentrations = st.lists(st.floats(0.01, 50), min_size=2, max_size=4).map(tuple)
 
 

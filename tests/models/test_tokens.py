@@ -44,7 +44,7 @@ def test_no_session_is_a_legal_set_of_tokens():
     assert tokens.offsets.tolist() == [0]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(written_sessions)
 def test_slicing_by_offsets_gives_back_the_written_sessions(written):
     tokens = SessionTokens.from_lists(written)

@@ -15,7 +15,7 @@ from models.network.model import forked_rng
 WIDTH, RANK, LAYERS, OBJECTIVES = 5, 2, 3, 3
 CONFIG = {"hidden_size": WIDTH, "heads": 1, "layers": LAYERS, "rank": RANK}
 EVERYWHERE = range(-1, LAYERS)  # the entrance, then behind each layer
-quick = settings(max_examples=20, deadline=None)
+quick = settings(max_examples=20)
 kinds = pytest.mark.parametrize("kind", list(Conditioning))
 weights = st.tuples(*[st.floats(0, 1)] * OBJECTIVES).filter(lambda drawn: sum(drawn) > 0.01)
 

@@ -18,7 +18,7 @@ CONFIG = {"hidden_size": WIDTH, "layers": LAYERS, "heads": 2, "dropout": 0.0, "m
 items = st.integers(0, ITEMS - 1)
 clicks = st.lists(items, min_size=1, max_size=WINDOW)
 first_weights = st.floats(0, 1, width=32)
-quick = settings(max_examples=10, deadline=None)
+quick = settings(max_examples=10)
 
 
 def lively_model(backbone="tron", conditioning=Conditioning.CONCATENATION, **changes):

@@ -79,7 +79,7 @@ def assert_same(fast_PS, slow_PS, hidden_PD, embedding_ND):
 
 
 @pytest.mark.slow
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     positions=st.integers(1, 7),
     candidates=st.integers(1, 6),

@@ -43,7 +43,7 @@ def test_draws_of_an_item_are_merged_by_hand():
     assert candidates.log_weight_N.tolist() == pytest.approx([log(2), log(1), log(3)])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(targets=st.lists(st.integers(0, 4), min_size=1, max_size=12))
 def test_a_merged_sum_is_the_sum_over_all_draws(targets):
     candidates = sampler(in_batch=True).draw(torch.tensor(targets), generator())
@@ -52,7 +52,7 @@ def test_a_merged_sum_is_the_sum_over_all_draws(targets):
     assert weighted_sum(candidates) == pytest.approx(one_by_one, rel=1e-6)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     uniform=st.integers(0, 9),
     targets=st.lists(st.integers(0, 8), min_size=1, max_size=6),

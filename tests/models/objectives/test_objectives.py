@@ -32,7 +32,7 @@ ORDERED = [[1, 0, 0], [1, 1, 0]]
 CARTED = [[1, 1, 0], [0, 1, 0]]
 REAL = [[True, True, True], [True, True, False]]
 VALUES = [0.5, 2.0, 1.0, 0.0, 3.0, 1.5]
-quick = settings(max_examples=50, deadline=None)
+quick = settings(max_examples=50)
 score_lists = st.lists(st.floats(-30, 30), min_size=1, max_size=6)
 
 

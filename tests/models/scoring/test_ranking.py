@@ -42,7 +42,7 @@ def integer_tensor(rows, columns, seed, largest=3):
     seed=st.integers(0, 2**16),
     tile=st.sampled_from([8, 16, 768]),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_ranks_are_those_of_sorting(rule, shape, seed, tile):
     positions, items, width = shape
     hidden, table = integer_tensor(positions, width, seed), integer_tensor(items, width, seed + 1)
@@ -87,7 +87,6 @@ def test_rank_counts_items_above_and_half_of_the_ties(scores, target, rank):
 
 @pytest.mark.parametrize("rule", list(TieRule))
 @given(scores=st.lists(st.sampled_from(ADVERSARIAL), min_size=1, max_size=20))
-@settings(deadline=None)
 def test_adversarial_scores_are_ranked_as_by_sorting(rule, scores):
     expected = [rank_by_sorting(scores, target, rule) for target in range(len(scores))]
 

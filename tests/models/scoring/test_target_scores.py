@@ -28,7 +28,7 @@ KINDS = [
     {"backbone": "ligr", "conditioning": Conditioning.LOW_RANK_MIXTURE, "dropout": 0.5},
     {"backbone": "gru4rec", "conditioning": Conditioning.FILM, "dropout": 0.5},
 ]
-quick = settings(max_examples=100, deadline=None)
+quick = settings(max_examples=100)
 
 
 def lively_model(**changes):

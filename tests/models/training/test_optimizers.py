@@ -88,7 +88,7 @@ def test_a_first_step_is_the_learning_rate_in_the_direction_of_the_gradient():
 
 
 @given(items=st.lists(st.integers(0, ITEMS - 1), min_size=1, max_size=12))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_with_sparse_items_a_step_touches_the_rows_it_used_only(items):
     model, optimizers = built(sparse=True)
     before = table_of(model)
@@ -228,7 +228,6 @@ def test_without_warm_up_the_first_step_has_the_peak_rate():
 
 
 @given(steps=st.integers(1, 500), warmup_ratio=st.floats(0, 1, exclude_max=True))
-@settings(deadline=None)
 def test_the_rate_is_a_share_that_rises_once_and_falls_once(steps, warmup_ratio):
     shares = [learning_rate_share(step, steps, warmup_ratio) for step in range(steps)]
     peak = shares.index(max(shares))

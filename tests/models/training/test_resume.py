@@ -548,7 +548,7 @@ def test_a_damaged_state_is_ignored(states, file, damage, undamaged):
 
 @pytest.mark.slow
 @given(at=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_state_with_any_byte_changed_is_the_same_state_or_none(states, tmp_path, at, byte):
     state, whole = states["adamw"], tmp_path / "whole"
     whole.write_bytes(state)
@@ -596,7 +596,7 @@ def saved(file, progress, **tensors):
     ),
     epoch=st.integers(1, 10**6),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_number_comes_back_as_it_was(file, numbers, epoch):
     progress = Progress(
         epoch=epoch,

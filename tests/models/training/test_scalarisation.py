@@ -17,7 +17,7 @@ from models.training.scalarisation import (
 )
 
 positive = st.floats(0.01, 100)
-quick = settings(max_examples=50, deadline=None)
+quick = settings(max_examples=50)
 every_kind = pytest.mark.parametrize(
     ("scalarisation", "regulariser"),
     [(one, other) for one in Scalarisation for other in Regulariser],

@@ -3,7 +3,7 @@
 from itertools import product
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.training.seeds import SeedPurpose, derived_seed, generator_for
@@ -36,7 +36,6 @@ def test_epoch_and_step_are_not_interchangeable():
     purpose=st.sampled_from(SeedPurpose),
     place=st.lists(st.integers(0, 10**9), max_size=3),
 )
-@settings(deadline=None)
 def test_any_study_at_any_place_has_a_seed_that_torch_takes(seed, purpose, place):
     derived = derived_seed(seed, purpose, *place)
 

@@ -142,7 +142,7 @@ def test_an_artifact_without_the_required_file_is_missing(paths):
 
 @pytest.mark.slow
 @given(value=JSON)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_json_round_trips_with_the_same_bytes(value, tmp_path_factory):
     path = tmp_path_factory.mktemp("json") / "value.json"
 

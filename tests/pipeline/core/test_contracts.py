@@ -94,7 +94,7 @@ def test_every_mismatch_is_listed_and_nothing_is_converted(columns, words):
         lambda names: {name: EVENTS.schema[name] for name in names}
     )
 )
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_a_frame_is_accepted_if_and_only_if_columns_and_types_are_the_contracts(columns):
     frame = pl.DataFrame(schema=columns)
     allowed = {name: {dtype} for name, dtype in EVENTS.schema.items()}

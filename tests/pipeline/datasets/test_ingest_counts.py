@@ -201,7 +201,7 @@ def test_all_differing_counts_are_named_at_once():
     rows=st.lists(st.tuples(st.integers(1, 4), st.sampled_from(["click", "cart", "order"]))),
     cuts=st.lists(st.integers(0, 20), max_size=4),
 )
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_the_counts_do_not_depend_on_the_pieces(rows, cuts):
     table = sorted((session, TS + n, event_type) for n, (session, event_type) in enumerate(rows))
     whole = tally(accepted=events(table))

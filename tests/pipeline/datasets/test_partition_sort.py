@@ -58,7 +58,7 @@ def colliding(hash_of_name):
 
 
 @given(number=st.integers(-(2**63), 2**63 - 1))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_a_whole_number_is_hashed_by_the_finaliser_of_splitmix64(number):
     # Steele, Lea & Flood (2014), mix64variant13: each step can be undone, so no two numbers collide.
     x = number % 2**64
@@ -69,7 +69,7 @@ def test_a_whole_number_is_hashed_by_the_finaliser_of_splitmix64(number):
 
 
 @given(names=TEXTS)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_the_hash_of_a_text_does_not_depend_on_its_company(names):
     hashes = hash_of(pl.Series(names, dtype=pl.String))
 
@@ -78,7 +78,7 @@ def test_the_hash_of_a_text_does_not_depend_on_its_company(names):
 
 @pytest.mark.slow
 @given(names=INTEGERS | TEXTS)
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_rows_are_ordered_by_hash_and_rows_of_a_session_keep_theirs(names):
     runs = SessionRuns.by_hash(pl.Series(names, dtype=ids_of(names)))
 
@@ -89,7 +89,7 @@ def test_rows_are_ordered_by_hash_and_rows_of_a_session_keep_theirs(names):
 
 
 @given(names=TEXTS)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_texts_that_share_a_hash_are_ordered_by_name(names):
     with colliding(len):
         runs = SessionRuns.by_hash(pl.Series(names, dtype=pl.String))
@@ -117,7 +117,7 @@ def through_partitions(folder, pieces, number, memory_bytes):
     number=st.sampled_from(NUMBERS),
     coarse=st.booleans(),
 )
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_partitions_one_after_another_are_all_events_in_order(
     tmp_path_factory, memory_bytes, pieces, number, coarse
 ):
@@ -166,7 +166,7 @@ SESSIONS_TOGETHER = st.lists(
 
 
 @given(rows=SESSIONS_TOGETHER)
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_each_session_is_put_in_order_of_time_and_ties_keep_theirs(rows):
     frame = events([(session, ts) for session, ts, *_ in rows])
 
@@ -183,7 +183,7 @@ def test_a_session_is_put_in_order_without_touching_its_neighbours():
 
 
 @given(rows=SESSIONS_TOGETHER)
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_a_row_is_repeated_if_and_only_if_an_earlier_one_says_the_same(rows):
     said = [
         (session, ts, item, {"c": "click", "o": "order"}[event_type])

@@ -245,7 +245,7 @@ def _reason(session, ts, item, event_type):
 
 
 @given(data=st.lists(ROW, max_size=8))
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_every_row_ends_in_exactly_one_of_the_two_in_order(data):
     events, rejected = validate_rows(_rows(data), EVENT_TYPES)
 

@@ -57,7 +57,7 @@ def test_the_other_columns_stay_as_they_are():
 
 
 @given(hundredths=st.integers(1, 100_000))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_a_limit_in_decimal_minutes_is_a_whole_number_of_milliseconds(hundredths):
     # 2.01 * 60000 is 120599.99999999999 in binary; the limit is 120600 ms all the same
     limit = hundredths * MINUTE // 100
@@ -72,7 +72,7 @@ def test_a_limit_in_decimal_minutes_is_a_whole_number_of_milliseconds(hundredths
         st.tuples(st.integers(1, 3), st.sampled_from([0, 1, 4, 5, 6, 50])), max_size=30
     ).map(lambda rows: sorted(rows, key=lambda row: row[0])),
 )
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_sessions_are_those_of_going_from_event_to_event(rests):
     rows, expected = [], []
     clock, number, before = 0, 0, None

@@ -151,7 +151,7 @@ ROW = st.tuples(
     what=st.fixed_dictionaries({"duplicates": st.sampled_from(Duplicates), "users": st.booleans()}),
     how=st.fixed_dictionaries({"partitions": st.sampled_from(NUMBERS), "on_disk": st.booleans()}),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_events_are_those_of_the_obvious_twin(tmp_path_factory, files, texts, what, how):
     folder, ids = tmp_path_factory.mktemp("run"), IdType.TEXT if texts else IdType.INTEGER
     if texts:

@@ -77,7 +77,7 @@ def test_equal_points_do_not_dominate_each_other():
     assert front.points["dominated"].to_list() == [False, False, True]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(points=st.lists(st.tuples(coordinate, coordinate), min_size=1, max_size=10))
 def test_dominance_follows_the_definition(points):
     assert front_at(points).points["dominated"].to_list() == dominated(points)
@@ -101,7 +101,7 @@ def test_hypervolume_is_the_area_of_rectangles(points, area):
     assert front_at(points).hypervolume == pytest.approx(area, rel=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(points=st.lists(st.tuples(coordinate, coordinate), min_size=2, max_size=8))
 def test_hypervolume_grows_with_points_unless_they_are_dominated_or_repeated(points):
     *others, last = points

@@ -133,7 +133,7 @@ def test_metric_is_a_ratio_of_global_counts_and_no_mean_of_session_means():
     assert found != mean_of_session_means
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     targets=st.lists(
         st.tuples(st.integers(0, 5), st.integers(1, 6), st.integers(0, 1)), min_size=1, max_size=30

@@ -24,7 +24,7 @@ def codes_of(values, path, rows_a_group=3):
 
 @pytest.mark.parametrize("ids", [CLOSE, INT64, TEXT], ids=["close", "any-integers", "texts"])
 @given(data=st.data())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_codes_map_back_to_items_and_keep_their_order(ids, data, tmp_path_factory):
     values = data.draw(st.lists(ids, min_size=1, max_size=12))
     codes, column = codes_of(values, tmp_path_factory.getbasetemp() / "items.parquet")

@@ -126,7 +126,7 @@ def poisoned_logs(draw, same_straddlers):
     "boundary_sessions", [BoundaryPolicy.DROP, BoundaryPolicy.TRIM, BoundaryPolicy.LATER]
 )
 @given(data=st.data())
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 def test_poison_after_the_validation_cut_leaves_training_the_same_to_the_bit(
     filtering, boundary_sessions, data, tmp_path_factory
 ):

@@ -95,7 +95,7 @@ EVENT = st.tuples(
     st.integers(0, 3), st.integers(0, 9), st.integers(0, 2), st.sampled_from([C, C, A, O])
 )
 LOG = st.lists(EVENT, max_size=30).map(lambda log: sorted(log, key=lambda event: event[:2]))
-quick = settings(deadline=None, max_examples=100)
+quick = settings(max_examples=100)
 
 
 @given(log=LOG, wanted=st.sampled_from([A, O]), window=st.sampled_from([None, 0, 3]))

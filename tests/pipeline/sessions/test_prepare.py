@@ -182,7 +182,7 @@ KEYS = st.fixed_dictionaries(
 @pytest.mark.parametrize("filtering", SupportFilter)
 @pytest.mark.parametrize("window", [None, SHORT_WINDOW])
 @given(sessions=logs(), keys=KEYS, rows_a_group=st.sampled_from([5, 1000]))
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 def test_everything_written_equals_the_slow_way(
     filtering, boundary_sessions, window, tmp_path_factory, **drawn
 ):

@@ -106,7 +106,7 @@ def test_chosen_clicks_are_counted_and_timed_by_session():
 
 
 @given(lengths=st.lists(st.integers(1, 7), max_size=12), rows_a_group=st.integers(1, 9))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_pieces_hold_whole_sessions_and_nothing_is_lost(lengths, rows_a_group, tmp_path_factory):
     rows = [(n % 3 - n, place, 1, C, 0) for n, size in enumerate(lengths) for place in range(size)]
     frame = events_of(rows or ROWS).head(len(rows))

@@ -158,7 +158,7 @@ TIMES = st.one_of(
 @pytest.mark.slow
 @pytest.mark.parametrize("boundary_sessions", [DROP, TRIM])
 @given(sessions=st.lists(st.lists(TIMES, min_size=1, max_size=5).map(sorted), max_size=12))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_where_sessions_are_dropped_or_trimmed_nothing_lies_outside_its_part(
     boundary_sessions, sessions
 ):

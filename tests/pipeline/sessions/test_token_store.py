@@ -56,7 +56,7 @@ def same(left, right):
 
 @pytest.mark.slow
 @given(parts=st.tuples(PART, PART, PART), pieces=st.integers(1, 3))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_every_split_comes_back_as_appended_even_without_sessions(parts, pieces, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "tokens.safetensors"
 

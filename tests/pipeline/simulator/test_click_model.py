@@ -54,7 +54,7 @@ def test_exact_probabilities_equal_the_cascade():
         assert probabilities == pytest.approx(cascade(attraction)[:-1])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     rows=st.lists(
         st.lists(st.sampled_from([0.0, 0.4, 1.0]), min_size=3, max_size=3), min_size=1, max_size=20

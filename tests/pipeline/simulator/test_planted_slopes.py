@@ -26,7 +26,7 @@ def log_of(simulation):
     return pl.concat(simulation.days())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(rate=st.floats(1e-4, 1 - 1e-4), spread=st.floats(0, 3))
 def test_the_mean_rate_over_users_is_exact(rate, spread):
     line = float(intercept_for_mean(np.array([rate]), spread)[0])

@@ -59,7 +59,7 @@ def test_popularity_falls_like_zipf_and_rises_with_appeal(catalogue):
     ).map(np.array),
     k=st.integers(1, 2),
 )
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_neighbours_are_the_nearest_of_the_slow_way(features, k):
     found = _nearest(features, k)
 
@@ -95,7 +95,7 @@ def test_most_neighbours_are_of_the_items_own_category(catalogue):
     share=st.floats(0, 1),
     seed=st.integers(0, 2**32),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_every_category_has_an_item_however_few_there_are(items, share, seed):
     categories = 2 + round(share * (items - 2))
     world = SyntheticConfig(items=items, categories=categories)

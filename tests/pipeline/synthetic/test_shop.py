@@ -96,7 +96,7 @@ def test_next_click_probability_is_the_sum_over_the_four_ways(
     spare=st.integers(0, 3),
     intent=INTENT,
 )
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_probabilities_over_all_items_sum_to_one(shop, seen, spare, intent):
     row = np.array([[*seen, *[-1] * spare]])
 
@@ -191,7 +191,7 @@ def test_order_chance_by_hand(quality, intent, again, thrift, expected):
 @given(
     quality=st.integers(0, QUALITY_LEVELS - 2), intent=INTENT, again=st.booleans(), thrift=THRIFT
 )
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_order_chance_never_falls_with_quality(quality, intent, again, thrift):
     better = _chance(quality + 1, intent, again=again, thrift=thrift)
 
@@ -200,7 +200,7 @@ def test_order_chance_never_falls_with_quality(quality, intent, again, thrift):
 
 
 @given(quality=st.integers(0, QUALITY_LEVELS - 1), again=st.booleans(), thrift=THRIFT)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_order_chance_rises_with_the_intent_to_buy(quality, again, thrift):
     browsing = _chance(quality, BROWSE, again=again, thrift=thrift)
 
@@ -208,7 +208,7 @@ def test_order_chance_rises_with_the_intent_to_buy(quality, again, thrift):
 
 
 @given(quality=st.integers(0, QUALITY_LEVELS - 1), intent=INTENT, thrift=st.integers(30, 140))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_order_chance_rises_with_seeing_the_item_again(quality, intent, thrift):
     once = _chance(quality, intent, again=False, thrift=thrift)
 

@@ -20,7 +20,7 @@ from models.network.model import forked_rng
 WIDTH, LAYERS, LONGEST = 4, 2, 6
 CONFIG = {"hidden_size": WIDTH, "layers": LAYERS, "heads": 2, "dropout": 0.0, "max_length": LONGEST}
 SHIFT_LD = torch.tensor([[0.3, -0.2, 0.1, 0.4], [-0.5, 0.2, 0.6, -0.1]])
-quick = settings(max_examples=20, deadline=None)
+quick = settings(max_examples=20)
 known = pytest.mark.parametrize("name", sorted(BACKBONES))
 
 

@@ -118,7 +118,7 @@ def test_a_log_says_the_same_as_parquet_csv_and_json_lines(load, tmp_path_factor
     dataset = section(ids=ids, time_unit=unit)
 
     @given(table=st.lists(row, max_size=12))
-    @settings(deadline=None, max_examples=4)
+    @settings(max_examples=4)
     def same(table):
         good = (1 if ids is IdType.INTEGER else "1", 2 if ids is IdType.INTEGER else "2")
         rows = [(*good, datetime(2022, 8, 1, tzinfo=UTC), "view"), *table]

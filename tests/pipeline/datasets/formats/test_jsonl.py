@@ -137,7 +137,7 @@ EVENT = st.fixed_dictionaries(
 
 @pytest.mark.slow
 @given(lines=st.lists(EVENT | NESTED, max_size=10))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_every_line_of_any_json_ends_as_the_event_it_says_or_as_a_rejection(
     load, tmp_path_factory, lines
 ):

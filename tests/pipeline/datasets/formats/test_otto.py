@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import DataError
@@ -275,7 +275,6 @@ def test_output_of_common_writers_takes_the_fast_path(spelling):
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-1000, 1000)))
-@settings(deadline=None)
 def test_digits_are_what_python_writes(values):
     edges = [0, 9, 10, -9, -10, 10**18, 10**18 - 1, 2**63 - 1, -(2**63), *values]
 

@@ -149,7 +149,7 @@ FILE = st.lists(FILLED_LINE | FILLED_LINE | FILLED_LINE | DAMAGED_LINE, max_size
 @given(data=FILE, block_bytes=st.integers(50, 1000))
 @example(data=b"\xff", block_bytes=1)
 @example(data=b"", block_bytes=1)
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_any_lines_are_read_as_the_json_module_reads_them_wherever_blocks_end(
     data, block_bytes, tmp_path_factory
 ):

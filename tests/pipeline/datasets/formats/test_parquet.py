@@ -123,7 +123,7 @@ def test_a_bad_row_is_counted_under_its_reason_and_spoils_no_other(load, tmp_pat
 
 
 @given(when=st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 2**43), min_size=1))
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @pytest.mark.parametrize("unit", ["s", "ms", "us"])
 def test_no_number_wraps_around_into_the_calendar(raw_rows, tmp_path_factory, unit, when):
     path = tmp_path_factory.mktemp("log") / "log.parquet"

@@ -42,7 +42,7 @@ def _joined(file, **options):
     block_bytes=st.integers(1, 20),
     suffix=st.sampled_from(list(PACK)),
 )
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_blocks_are_the_files_lines_for_any_size_of_block(
     content, block_bytes, suffix, tmp_path_factory
 ):

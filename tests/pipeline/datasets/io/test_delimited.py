@@ -212,7 +212,7 @@ def test_a_file_is_read_as_python_reads_it_line_by_line(
     dataset = DatasetConfig(format=dataset_format, path=name, generic=layout)
 
     @given(data=files(header, separator, plan))
-    @settings(deadline=None, max_examples=20)
+    @settings(max_examples=20)
     def same(data):
         path.write_bytes(data)
         with pytest.MonkeyPatch.context() as patch:

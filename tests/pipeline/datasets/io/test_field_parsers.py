@@ -144,7 +144,7 @@ def test_arrow_and_python_accept_the_same_fields(field, near):
     layout = Layout(columns={"value": field, "other": INTEGER}, names=("value", "other"))
 
     @given(text=near | ANY, quoted=st.booleans())
-    @settings(deadline=None, max_examples=30)
+    @settings(max_examples=30)
     def same(text, quoted):
         line = f'"{text}",5\n' if quoted else f"{text},5\n"
         data = line.encode("utf-8", "surrogatepass")

@@ -37,7 +37,7 @@ def group_sizes(path):
 
 
 @given(height=st.integers(0, 35), cuts=st.lists(st.integers(0, 35), max_size=8))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_the_bytes_do_not_depend_on_the_cuts(tmp_path_factory, height, cuts):
     folder, frame = tmp_path_factory.mktemp("tables"), pets(height)
     inside = [cut for cut in cuts if cut <= height]

@@ -32,7 +32,7 @@ def test_published_vectors_of_growthbook_hash_version_2(salt, user, fraction):
     assert bucket_of(user, salt) / N_BUCKETS == fraction
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(user=st.text(max_size=20), salt=st.text(max_size=20))
 def test_every_user_has_one_stable_bucket_per_salt(user, salt):
     bucket = bucket_of(user, salt)

@@ -33,7 +33,7 @@ def assigned(connection, plan, n):
     return pl.DataFrame(found.to_arrow_table())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(user=st.text(max_size=20), salt=st.text(min_size=1, max_size=10))
 @example(user="买い物🛒", salt="é")
 @example(user="👩‍👩‍👧", salt="e\u0301")  # one grapheme of several code points

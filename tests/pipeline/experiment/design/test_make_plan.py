@@ -113,7 +113,7 @@ def test_an_extreme_within_its_error_is_not_chosen():
 
 
 @pytest.mark.slow
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(shares=st.lists(st.floats(0.1, 10), min_size=3, max_size=6))
 def test_buckets_are_covered_and_allocated_by_the_shares(shares):
     recall = [0.4 + 0.01 * number for number in range(7)]

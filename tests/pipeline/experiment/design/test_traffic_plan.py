@@ -42,7 +42,7 @@ def served(plan, users=USERS):
     return {user: name for user, name in zip(users, groups, strict=True) if name is not None}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(user=st.text(min_size=1, max_size=10))
 def test_a_user_is_in_the_group_of_its_bucket(user):
     group, reason = plan_of().assign(user)
@@ -52,7 +52,7 @@ def test_a_user_is_in_the_group_of_its_bucket(user):
 
 
 @pytest.mark.parametrize("name", PLANS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(users=st.lists(st.text(min_size=1, max_size=8) | st.sampled_from(USERS[:5]), max_size=20))
 def test_the_vectorised_assignment_equals_the_single_one(name, users):
     plan = PLANS[name]
@@ -75,7 +75,7 @@ def test_groups_have_their_traffic_shares():
     assert stats.chisquare(found, expected).pvalue > 0.001
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     low=st.floats(0.01, 1),
     high=st.floats(0.01, 1),

@@ -118,7 +118,7 @@ any_row = st.fixed_dictionaries(
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(drawn=st.lists(st.lists(any_row, max_size=12), min_size=1, max_size=3))
 def test_every_row_is_counted_once_as_in_the_reference(drawn):
     numbers = count()

@@ -122,7 +122,7 @@ def test_clustered_error_from_six_sums_equals_the_one_of_single_rows(seed):
     assert fit.cluster_robust.standard_error > 1.2 * fit.model.standard_error  # users differ
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     cells=st.lists(
         st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=3, max_size=6

@@ -358,7 +358,7 @@ def test_relative_change_without_a_positive_smallest_value_is_undefined(values):
     assert np.isnan(relative_change(np.array(values))).all()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     values=st.lists(st.floats(0.01, 1), min_size=1, max_size=8), scale=st.sampled_from([0.01, 7.0])
 )

@@ -1,7 +1,7 @@
 """Numbers have the digits they are worth, and a p-value is never 0."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.reporting.text.formatting import (
@@ -74,7 +74,6 @@ def test_p_values_by_hand(p, words):
     assert p_value(p) == words
 
 
-@settings(deadline=None)
 @given(st.floats(0, 1))
 def test_a_p_value_is_never_printed_as_0(p):
     printed = float(p_value(p).removeprefix("< "))

@@ -48,7 +48,7 @@ def test_a_sentence_has_the_verdict_and_the_effect(estimate, slope, n, hypothesi
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=30, phases=[Phase.explicit, Phase.generate])
 @given(slope=st.floats(-3, 3), n=st.integers(100, 200_000), hypothesis=st.sampled_from([H1, H4]))
 def test_a_sentence_claims_what_its_interval_allows(estimate, slope, n, hypothesis):
     (answer,) = estimate(slope, n, hypotheses=(hypothesis,))

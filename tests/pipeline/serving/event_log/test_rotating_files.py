@@ -8,7 +8,7 @@ import socket
 
 import duckdb
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import LogError
@@ -146,7 +146,6 @@ def test_a_file_is_closed_at_its_maximum_age(folder, monkeypatch):
     assert not names(folder)[0].endswith(".open")
 
 
-@settings(deadline=None)
 @given(st.integers(0, 3), st.binary(min_size=1, max_size=30).filter(lambda b: b"\n" not in b))
 def test_an_incomplete_last_line_is_removed_and_counted(tmp_path_factory, complete, torn):
     folder = tmp_path_factory.mktemp("log")

@@ -351,7 +351,6 @@ def test_requests_from_the_openapi_schema_never_cause_server_errors(shop, mode, 
 
         @settings(
             max_examples=examples,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
             database=None,
         )

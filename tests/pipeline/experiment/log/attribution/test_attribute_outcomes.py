@@ -211,7 +211,7 @@ names = st.sampled_from(["x0", "x1", "x2", "unknown"])
 
 
 @pytest.mark.slow
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     clicks=st.lists(st.builds(click, names, hours), min_size=1, max_size=8),
     orders=st.lists(st.builds(order, names, hours, st.integers(1, 2)), max_size=8),

@@ -231,7 +231,7 @@ times = st.sampled_from([-1.0, 0.0, 1.0, 2.0, 25.0, 26.0, 49.5, 51.0])
 
 
 @pytest.mark.slow
-@settings(max_examples=7, deadline=None)
+@settings(max_examples=7)
 @given(
     impressions=st.lists(st.tuples(users, times, item_names), min_size=1, max_size=5),
     clicks=st.lists(st.builds(click, users, times, item_names), min_size=1, max_size=6),
