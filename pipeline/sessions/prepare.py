@@ -26,7 +26,7 @@ from pipeline.artifacts.storage import read_json
 from pipeline.core.contracts import ITEMS
 from pipeline.datasets.io.thread_map import ordered_thread_map
 from pipeline.sessions.item_index import ItemIndex
-from pipeline.sessions.rules import CutAnchor, Rules
+from pipeline.sessions.rules import Rules
 from pipeline.sessions.select_sessions import Selection, select_sessions
 from pipeline.sessions.spill import (
     SpillBuffer,
@@ -40,7 +40,7 @@ from pipeline.sessions.temporal_split import (
     SPLITS,
     Cuts,
     assign_split,
-    cuts_before,
+    cuts_of_events,
     cuts_of_kept,
     ranks_of_cuts,
 )
@@ -97,11 +97,8 @@ class _Preparation:
         cls, file: pq.ParquetFile, summary: dict[str, Any], rules: Rules, folder: Path
     ) -> "_Preparation":
         """Label the clicks of all sessions."""
-        cuts = None
-        by_days = rules.test_sessions is None
-        if by_days and rules.test_end is CutAnchor.LAST_EVENT and rules.test_files is None:
-            cuts = cuts_before(summary["last_ts"] + 1, start=summary["first_ts"], rules=rules)
-        test_files = [n for n, name in enumerate(summary["files"]) if rules.is_test_file(name)]
+        cuts = cuts_of_events(rules, first_ts=summary["first_ts"], last_ts=summary["last_ts"])
+        test_files = rules.test_file_numbers(summary["files"])
         items, buffer = ItemIndex.of(file), SpillBuffer(folder)
         tasks = (
             partial(label_sessions, piece, items, rules, cuts, test_files)
@@ -116,6 +113,7 @@ class _Preparation:
         ):
             buffer.add(labelled)
         work = cls(rules, items, buffer, cuts)
+        by_days = rules.test_sessions is None
         return work if by_days else replace(work, cuts=work.cuts_by_sessions())
 
     def cuts_by_sessions(self) -> Cuts:

@@ -1,6 +1,7 @@
 """The rules by which a dataset is cleaned and split, from the keys of ``sessions``."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -65,6 +66,10 @@ class Rules:
     def is_test_file(self, name: str) -> bool:
         """Whether a file's sessions are the test split: ``otto-recsys-test.jsonl`` for ``test``."""
         return self.test_files in re.split(r"[^a-z0-9]+", name.lower())
+
+    def test_file_numbers(self, names: Iterable[str]) -> list[int]:
+        """The numbers of the files, in the order of ``names``, whose sessions are the test split."""
+        return [number for number, name in enumerate(names) if self.is_test_file(name)]
 
     @property
     def keeps_apart(self) -> bool:

@@ -39,15 +39,16 @@ def compute_cuts(end: int, *, test_days: float, validation_days: float) -> Cuts:
     return Cuts(test_from - round(validation_days * DAY_MS), test_from)
 
 
-def cuts_before(end: int, *, start: int, rules: Rules) -> Cuts:
-    """The boundaries of the last days before ``end``, of data that begins at ``start``.
+def cuts_of_events(rules: Rules, *, first_ts: int, last_ts: int) -> Cuts | None:
+    """The boundaries by the times of the first and the last event; None if they depend on the sessions.
 
     Raises:
         DataError: if no data is left for train.
     """
-    cuts = compute_cuts(end, test_days=rules.test_days, validation_days=rules.validation_days)
-    check_date_range(cuts, start=start, end=end)
-    return cuts
+    is_by_sessions = rules.test_sessions is not None or rules.test_files is not None
+    if is_by_sessions or rules.test_end is not CutAnchor.LAST_EVENT:
+        return None
+    return _cuts_before(last_ts + 1, start=first_ts, rules=rules)
 
 
 def cuts_of_kept(rules: Rules, *, start: int, last_start: int, last_end: int) -> Cuts:
@@ -69,7 +70,14 @@ def cuts_of_kept(rules: Rules, *, start: int, last_start: int, last_end: int) ->
         return cuts
     by_day = rules.test_end is CutAnchor.LAST_START_DAY
     end = last_start // DAY_MS * DAY_MS if by_day else last_start
-    return cuts_before(end, start=start, rules=rules)
+    return _cuts_before(end, start=start, rules=rules)
+
+
+def _cuts_before(end: int, *, start: int, rules: Rules) -> Cuts:
+    """The boundaries of the last days before ``end``, of data that begins at ``start``."""
+    cuts = compute_cuts(end, test_days=rules.test_days, validation_days=rules.validation_days)
+    check_date_range(cuts, start=start, end=end)
+    return cuts
 
 
 def ranks_of_cuts(sessions: int, rules: Rules) -> tuple[int, int]:

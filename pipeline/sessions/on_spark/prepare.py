@@ -20,9 +20,9 @@ from pipeline.core.spark.session import spark_session
 from pipeline.sessions.on_spark import rules_sql
 from pipeline.sessions.on_spark.cluster import MASTER_VARIABLE
 from pipeline.sessions.on_spark.parts import read_selections, uri_of
-from pipeline.sessions.rules import CutAnchor, Rules
+from pipeline.sessions.rules import Rules
 from pipeline.sessions.store_writer import write_selections, write_summary
-from pipeline.sessions.temporal_split import Cuts, cuts_before, cuts_of_kept, ranks_of_cuts
+from pipeline.sessions.temporal_split import Cuts, cuts_of_events, cuts_of_kept, ranks_of_cuts
 
 _EVENTS_PER_TASK = 1 << 20
 """More tasks than cores take longer to start than to run."""
@@ -87,14 +87,12 @@ class _Preparation:
     def label(self, events: Path) -> None:
         """Label the clicks, and compute the split boundaries if they do not depend on items."""
         rules, summary = self.rules, self.summary
-        by_days = rules.test_sessions is None
-        if by_days and rules.test_end is CutAnchor.LAST_EVENT and rules.test_files is None:
-            self.cuts = cuts_before(summary["last_ts"] + 1, start=summary["first_ts"], rules=rules)
-        test_files = [n for n, name in enumerate(summary["files"]) if rules.is_test_file(name)]
+        self.cuts = cuts_of_events(rules, first_ts=summary["first_ts"], last_ts=summary["last_ts"])
+        test_files = rules.test_file_numbers(summary["files"])
         rows = self._read.parquet(uri_of(events))
         rows.selectExpr("*", "_metadata.row_index AS row").createOrReplaceTempView("events")
         self._define("clicks", rules_sql.label_clicks(rules, self.cuts, test_files), cached=True)
-        if not by_days:
+        if rules.test_sessions is not None:
             self._define("long_sessions", rules_sql.long_sessions(rules, filtered=False))
             ranks = ranks_of_cuts(self._one("SELECT count(*) FROM long_sessions")[0], rules)
             self.cuts = Cuts(*(self._start_of(rank) for rank in ranks))
