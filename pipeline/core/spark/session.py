@@ -32,9 +32,8 @@ def spark_session(name: str, master: str, variable: str) -> Iterator[Any]:
     check_spark()
     with warnings.catch_warnings(), spark_errors(master, variable):
         warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas")
-        warnings.filterwarnings(
-            "ignore", "Unable to cleanly shutdown Spark JVM"
-        )  # it is an error, too
+        # the end of Java is an error, too
+        warnings.filterwarnings("ignore", "Unable to cleanly shutdown Spark JVM")
         sql = import_module("pyspark.sql")
         found = sql.SparkSession.getActiveSession()
         spark = _start(sql.SparkSession.builder, name, master) if found is None else found
@@ -61,9 +60,7 @@ def _start(builder: Any, name: str, master: str) -> Any:
     }
     if master.startswith("local"):
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # workers and drivers listen there
-    for key, value in settings.items():
-        builder = builder.config(key, value)
-    return builder.appName(name).master(master).getOrCreate()
+    return builder.config(map=settings).appName(name).master(master).getOrCreate()
 
 
 @contextmanager

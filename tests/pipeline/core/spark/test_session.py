@@ -5,8 +5,10 @@ import re
 import subprocess
 import time
 from contextlib import contextmanager
+from itertools import count as count_from_0
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 
@@ -66,6 +68,8 @@ def found_in(log, pattern):
 
 def test_work_that_no_worker_takes_is_a_warning_until_one_does(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(waiting, "_FIRST_SECONDS", 2.0)
+    clock = SimpleNamespace(monotonic=count_from_0().__next__)  # a second a poll
+    monkeypatch.setattr(waiting, "time", clock)
     counts = []
     with standalone("Master", tmp_path / "master", "--port", "0") as log:
         master = found_in(log, r"Starting Spark master at (\S+)")
