@@ -41,7 +41,8 @@ USERS = 20_000
 IMPRESSIONS = 1_000_000
 LARGE = {"sessions": [10**n for n in range(4, 9)], "impressions": [10**n for n in range(5, 10)]}
 MEMORY_GIB = 16
-ELEVEN = {"evaluation": {"preferences": 11}}
+FEW_PREFERENCES = {"evaluation": {"preferences": 11}}
+"""Of the steps of a model; the template has 101, from which the plan chooses up to 100 groups."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,12 @@ AXES = {
     "sessions": Axis(
         (5_000, 15_000, 50_000, 150_000),
         MODEL_STEPS,
-        lambda n: {"synthetic": {"sessions": n, "users": n // 4}} | ELEVEN,
+        lambda n: {"synthetic": {"sessions": n, "users": n // 4}} | FEW_PREFERENCES,
     ),
     "items": Axis(
-        (1_000, 3_000, 10_000, 30_000), MODEL_STEPS, lambda n: {"synthetic": {"items": n}} | ELEVEN
+        (1_000, 3_000, 10_000, 30_000),
+        MODEL_STEPS,
+        lambda n: {"synthetic": {"items": n}} | FEW_PREFERENCES,
     ),
     "preferences": Axis(
         (3, 11, 31, 101), MODEL_STEPS[4:], lambda n: {"evaluation": {"preferences": n}}
@@ -181,7 +184,7 @@ def report(axes: list[str]) -> Iterator[str]:
         f"`python benchmarks/cost_growth.py{names} --write` on "
         f"{described('torch', 'polars', 'duckdb')}. Processor seconds of each step, one run each; the exponent is that of "
         "the last growth (1: linear). Network of width 16, two epochs; a catalogue of 1,000 items, "
-        f"10,000 sessions, 11 preferences, {USERS:,} users, {IMPRESSIONS:,} impressions and 3 groups where they do not grow."
+        f"10,000 sessions, 11 preferences (101 in the steps of the experiment), {USERS:,} users, {IMPRESSIONS:,} impressions and 3 groups where they do not grow."
     )
     with tempfile.TemporaryDirectory() as scratch:
         template = Path(scratch) / "template"
