@@ -22,6 +22,7 @@ from pipeline.reporting.figures.style import (
     STYLE,
     annotate_empty,
     mark_id,
+    shortened,
 )
 from pipeline.reporting.text.markdown import as_text
 from pipeline.reporting.text.reasons import undefined_words
@@ -33,7 +34,6 @@ _MOST_LEGEND_ROWS = 5
 
 _LONGEST_GROUP, _LONGEST_METRIC = 34, 28
 _LETTERS_PER_INCH = 13
-_LONGEST_NAME = 30
 
 
 def hypothesis_panels(hypotheses: Sequence[HypothesisResult], cutoff: int | None) -> Figure:
@@ -188,7 +188,9 @@ def fronts_figure(fronts: FrontComparison) -> Figure:
         for number, one in enumerate(fronts.studies):
             colour, marker = _of_study(number)
             kept = sorted(as_drawn(p.metrics) for p in one.points if p.dominated is False)
-            ax.plot(*zip(*kept, strict=True), color=colour, marker=marker, label=one.study)
+            ax.plot(
+                *zip(*kept, strict=True), color=colour, marker=marker, label=shortened(one.study)
+            )
             for point in one.points:
                 (x, y), (x_error, y_error) = as_drawn(point.metrics), point.standard_errors
                 dot, *_ = ax.errorbar(
@@ -237,11 +239,6 @@ def slopes_figure(studies: Sequence[StudySlope], table: str) -> Figure | None:
 
 def _of_study(number: int) -> tuple[str, str]:
     return COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-
-
-def shortened(name: str, longest: int = _LONGEST_NAME) -> str:
-    """The end of a name that is too long for a figure."""
-    return name if len(name) <= longest else f"…{name[1 - longest :]}"
 
 
 def as_markdown(figure: Figure, alt: str) -> str:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from pipeline.core.labels import KPI_LABELS
-from pipeline.reporting.figures.style import COLOURS, INK, STYLE, mark_id
+from pipeline.reporting.figures.style import COLOURS, INK, STYLE, mark_id, shortened
 from pipeline.results.counterfactual_estimates import GroupEstimate, KpiCheck
 
 LIFTS = "counterfactual-lifts"
@@ -31,7 +31,7 @@ def lift_panels(kpis: Sequence[KpiCheck]) -> Figure:
             unused.set_axis_off()
         for number, (ax, kpi) in enumerate(zip(panels[: len(kpis)], kpis, strict=True)):
             _panel(ax, kpi, first=number * len(groups))
-        panels[0].set_yticks(range(len(groups)), groups)
+        panels[0].set_yticks(range(len(groups)), [shortened(one) for one in groups])
         panels[0].set_ylim(len(groups) - 0.5, -0.5)
         handles, names = panels[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower left", ncols=2)

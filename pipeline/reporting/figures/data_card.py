@@ -1,14 +1,15 @@
 """The figure of the data card."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import LogFormatter, PercentFormatter
 
 from pipeline.reporting.figures.style import COLOURS, INK, STYLE, annotate_empty, mark_id
 from pipeline.reporting.text.formatting import thousands
@@ -64,7 +65,7 @@ def _draw_popularity(ax: Axes, popularity: Json) -> None:
         ax.plot(items, [p[split] for p in popularity["curve"]], color=colour, label=split)
     ax.set(title="Popularity", xlabel="most clicked items of train", ylabel="share of clicks")
     ax.set(xscale="log", ylim=(0, 1), xlim=(min(max(1e-4, items[0]), 0.5), 1))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
+    _label_log_axis(ax.xaxis, lambda share: f"{100 * share:g}%")
     ax.yaxis.set_major_formatter(PercentFormatter(1, 0))
     ax.legend()
 
@@ -83,6 +84,7 @@ def _draw_days(ax: Axes, days: list[dict[str, Any]], time_zone: str) -> None:
     ticks = axis[:: -(-len(axis) // 4)]
     ax.set_xticks(ticks, [date.fromordinal(day).isoformat() for day in ticks], fontsize=9)
     ax.set(title=f"Events per day ({time_zone})", yscale="log")
+    _label_log_axis(ax.yaxis, _as_count)
     ax.legend()
 
 
@@ -106,5 +108,27 @@ def _draw_rejected(ax: Axes, counts: list[tuple[str, int]]) -> None:
     ax.plot([n for _, n in counts], [name for name, _ in counts], "o", color=COLOURS[1])
     for name, n in counts:
         ax.annotate(thousands(n), (n, name), (7, -3.5), textcoords="offset points", fontsize=9)
-    ax.set(xscale="log", xlim=(0.8, 5 * max(n for _, n in counts)), ylim=(-0.6, len(counts) - 0.4))
+    ax.set(xscale="log")
+    _label_log_axis(ax.xaxis, _as_count)
+    ax.set(xlim=(0.8, 5 * max(n for _, n in counts)), ylim=(-0.6, len(counts) - 0.4))
     ax.grid(axis="y", color=INK, alpha=0.15)
+
+
+class _LogLabels(LogFormatter):
+    """Matplotlib's choice of the ticks to label, without its mathematical text."""
+
+    def __init__(self, words: Callable[[float], str], *, is_major: bool) -> None:
+        super().__init__(labelOnlyBase=is_major)
+        self._words = words
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return self._words(x) if super().__call__(x, pos) else ""
+
+
+def _label_log_axis(axis: Axis, words: Callable[[float], str]) -> None:
+    axis.set_major_formatter(_LogLabels(words, is_major=True))
+    axis.set_minor_formatter(_LogLabels(words, is_major=False))
+
+
+def _as_count(value: float) -> str:
+    return thousands(round(value)) if value >= 1 else ""

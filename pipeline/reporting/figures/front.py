@@ -1,7 +1,7 @@
 """The figure of a Pareto front, with the groups of the experiment."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -9,11 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from pipeline.core.labels import metric_label
-from pipeline.reporting.figures.style import COLOURS, STYLE, annotate_empty, mark_id
+from pipeline.reporting.figures.style import COLOURS, STYLE, annotate_empty, mark_id, shortened
 from pipeline.results.document import FrontPoint, GroupSummary
 
 _NEAR = 0.15
 """Labels of groups closer than this share of the front's width go to opposite sides."""
+
+_FARTHEST = 60
+"""Points that a label may lie below its mark; a label without a free place there is left out."""
 
 
 def front_figure(
@@ -33,9 +36,9 @@ def front_figure(
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 4.0 * (len(axes) - 1)), layout="constrained")
         panels = figure.subplots(len(axes) - 1, 1, squeeze=False)
-        labels: list[Annotation] = []
+        labels: dict[Axes, list[Annotation]] = {}
         for ax, y_axis in zip(panels.flat, axes[1:], strict=True):
-            labels += _front_panel(ax, points, (axes[0], y_axis), names)
+            labels[ax] = _front_panel(ax, points, (axes[0], y_axis), names)
             kept = [point for point in points if point.dominated is False]
             for level in dict.fromkeys(point.level_label for point in kept if len(axes) == 2):
                 line = sorted(
@@ -91,7 +94,7 @@ def _front_panel(
         weights = ", ".join(f"{weight:.1f}" for weight in point.preference[:-1])
         level = f", {point.level_label}" if point.level_label else ""
         label = ax.annotate(
-            f"{', '.join(names[point.preference_id])} (π = {weights}{level})",
+            f"{shortened(', '.join(names[point.preference_id]))} (π = {weights}{level})",
             (x, y),
             (-8, -12) if left else (8, 6),
             textcoords="offset points",
@@ -103,18 +106,28 @@ def _front_panel(
     return labels
 
 
-def _move_apart(figure: Figure, labels: Sequence[Annotation]) -> None:
-    """Move labels down until none covers one before it, and the lower ends of the axes with them."""
+def _move_apart(figure: Figure, labels: Mapping[Axes, list[Annotation]]) -> None:
+    """Move labels down until none covers one before it, and the lower ends of the axes with them.
+
+    A panel whose marks lie too close for all labels says how many it leaves out.
+    """
     for _ in range(2):  # a longer axis brings its points, and their labels, closer together
         figure.draw_without_rendering()
-        placed = []
-        for label in labels:
-            while any(label.get_window_extent().overlaps(other) for other in placed):
-                across, up = label.xyann
-                label.xyann = (across, up - 1)
-            box = label.get_window_extent()
-            placed.append(box)
-            ax = label.axes
-            assert ax is not None
-            low, _ = ax.get_ylim()
-            ax.set_ylim(bottom=min(low, ax.transData.inverted().transform((box.x0, box.y0))[1]))
+        for ax, on_panel in labels.items():
+            placed = []
+            for label in filter(Annotation.get_visible, on_panel):
+                while any(label.get_window_extent().overlaps(other) for other in placed):
+                    across, up = label.xyann
+                    if up <= -_FARTHEST:
+                        label.set_visible(False)
+                        break
+                    label.xyann = (across, up - 1)
+                else:
+                    box = label.get_window_extent()
+                    placed.append(box)
+                    low, _ = ax.get_ylim()
+                    reached = ax.transData.inverted().transform((box.x0, box.y0))[1]
+                    ax.set_ylim(bottom=min(low, reached))
+    for ax, on_panel in labels.items():
+        if left_out := sum(not label.get_visible() for label in on_panel):
+            ax.set_title(f"{left_out} more groups without a label", loc="right", fontsize=9)

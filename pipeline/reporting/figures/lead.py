@@ -6,8 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from pipeline.core.labels import metric_label
-from pipeline.reporting.figures.charts import shortened
-from pipeline.reporting.figures.style import COLOURS, INK, STYLE
+from pipeline.reporting.figures.style import COLOURS, INK, STYLE, shortened
 from pipeline.reporting.text.formatting import signed
 from pipeline.results.hypothesis import GroupPoint, HypothesisResult
 
@@ -65,8 +64,7 @@ def _draw(ax: Axes, hypothesis: HypothesisResult, points: list[GroupPoint], base
         lowest, highest = min(lowest, y - error), max(highest, y + error)
         ax.errorbar(x, y, yerr=error, fmt="o", color=INK, markersize=size, elinewidth=size / 4)
         if one.group in ends and len(one.group) <= _LONGEST_NAME:
-            name = ax.annotate(one.group, (x, y), (7, -12), textcoords="offset points")
-            name.set_parse_math(False)
+            ax.annotate(one.group, (x, y), (7, -12), textcoords="offset points")
     # A band without a limit goes beyond the axes instead of flattening the groups to a line.
     room = (highest - lowest) or 1.0
     bottom, top = ax.get_ylim()

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.reporting.figures.style import COLOURS, INK, STYLE, mark_id
+from pipeline.reporting.figures.style import COLOURS, INK, STYLE, mark_id, shortened
 from pipeline.reporting.text.past_tests import name_of
 from pipeline.results.past_tests import EffectScale, PredictedLift, Proxy
 
@@ -45,8 +45,8 @@ def proxy_figure(proxy: Proxy, scale: EffectScale, table: str) -> Figure:
                 rasterized=True,
             )
         unit = ", %" if scale is EffectScale.LOG_RATIO else ""
-        ax.set_xlabel(f"change of {name_of(proxy.metric)}{unit}")
-        ax.set_ylabel(f"lift of {name_of(proxy.kpi)}{unit}")
+        ax.set_xlabel(f"change of {shortened(name_of(proxy.metric))}{unit}")
+        ax.set_ylabel(f"lift of {shortened(name_of(proxy.kpi))}{unit}")
         return figure
 
 

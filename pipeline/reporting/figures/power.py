@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from pipeline.core.labels import KPI_LABELS, metric_label
 from pipeline.reporting.figures.charts import panel_grid
 from pipeline.reporting.figures.front import front_figure, point_at
-from pipeline.reporting.figures.style import COLOURS, INK, STYLE, annotate_empty
+from pipeline.reporting.figures.style import COLOURS, INK, STYLE, annotate_empty, shortened
 from pipeline.reporting.text.reasons import undefined_words
 from pipeline.results.document import FrontPoint, GroupSummary
 from pipeline.results.power import PlannedHypothesis, PowerAnalysis
@@ -50,7 +50,7 @@ def power_figure(power: PowerAnalysis, cutoff: int) -> Figure:
 
 
 def _panel(ax: Axes, one: PlannedHypothesis, power: PowerAnalysis, cutoff: int) -> None:
-    metric, sign = metric_label(one.metric, cutoff), "−" * (one.direction == "negative")
+    metric, sign = shortened(metric_label(one.metric, cutoff)), "−" * (one.direction == "negative")
     ax.set_title(f"{one.id}: {metric} → {KPI_LABELS[one.response]}, slope {sign}{one.slope:g}")
     if one.undefined_reason:
         annotate_empty(ax, undefined_words(one.undefined_reason))

@@ -17,6 +17,7 @@ STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 10,
     "text.color": INK,
+    "text.parse_math": False,  # a group may be called "$5 off"
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "axes.titlesize": 10.5,
@@ -29,6 +30,14 @@ STYLE: Any = {
 
 MARK = "mark:"
 """Prefix of the gid of a mark with a row in a data table."""
+
+
+_LONGEST_NAME = 30
+
+
+def shortened(name: str, longest: int = _LONGEST_NAME) -> str:
+    """The end of a name that is too long for a figure."""
+    return name if len(name) <= longest else f"…{name[1 - longest :]}"
 
 
 def mark_id(table: str, row: int) -> str:

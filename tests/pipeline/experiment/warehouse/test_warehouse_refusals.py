@@ -192,7 +192,6 @@ def test_an_engine_that_wraps_is_refused():
         check_engine(ibis.polars.connect(), "polars")
 
 
-@pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas")
 def test_every_rule_has_an_expression():
     names = [name for name in COLUMNS[LogTable.IMPRESSIONS] if name != "item"]
     case, parameters = rejection_sql(

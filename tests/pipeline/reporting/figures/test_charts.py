@@ -280,6 +280,31 @@ def test_no_label_of_a_front_covers_another_or_leaves_its_axes():
     assert min(box.y0 for box in boxes) >= ax.get_window_extent().y0 - 1
 
 
+@pytest.mark.parametrize("name", ["$5 off, not $6", r"a$\foo$"])
+def test_a_name_with_dollars_is_not_read_as_mathematics(name):
+    front = front_figure([FRONT[0]], AXES, [group(name, "p0")], 20)
+    panels = hypothesis_panels([hypothesis(rates=[0.1, 0.2], groups=[name, "b"])], 20)
+
+    assert all(name in as_svg(figure) for figure in (front, panels))
+
+
+@pytest.mark.parametrize("name", ["g{}", "a group with a name of eighty letters " * 2 + "{}"])
+def test_sixty_groups_on_a_front_leave_room_for_the_panel(name):
+    points = [
+        replace(FRONT[0], preference_id=f"p{n}", metrics={"recall": 0.4, "order_density": 0.1})
+        for n in range(60)
+    ]
+
+    figure = front_figure(points, AXES, [group(name.format(n), f"p{n}") for n in range(60)], 20)
+
+    as_svg(figure)  # computes the layout; warns, which fails, where no room is left
+    (ax,) = figure.axes
+    assert ax.get_position().height * figure.get_figheight() > 2
+    drawn = [label for label in ax.texts if label.get_visible()]
+    assert 1 < len(drawn) < 60
+    assert ax.get_title(loc="right") == f"{60 - len(drawn)} more groups without a label"
+
+
 @pytest.mark.slow
 def test_learning_curves_have_one_panel_per_objective():
     words = texts(learning_curves_figure(CURVES))
