@@ -94,7 +94,7 @@ class TrainingConfig:
 
     objectives: Annotated[tuple[Objective, ...], MinLen(2)] = (
         Objective(loss="click"),
-        Objective(loss="order", scale=4.0),
+        Objective(loss="order", scale=6.0, concentration=0.06),
     )
     click_loss: ClickLoss = ClickLoss.SOFTMAX
     gbce_calibration: Annotated[float, Interval(ge=0, le=1)] = 0.75
