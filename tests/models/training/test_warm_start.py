@@ -198,7 +198,7 @@ def test_a_third_week_continues_from_the_second(week):
                     objectives=(Objective(loss="click"), Objective(loss="order", scale=2.0)),
                 )
             },
-            "its training.objectives.1.scale was 4.0, now 2.0",
+            "its training.objectives.1.scale was 6.0, now 2.0",
         ),
         (
             {"items": tuple("abcdefghij")},
