@@ -108,9 +108,8 @@ def _draw_rejected(ax: Axes, counts: list[tuple[str, int]]) -> None:
     ax.plot([n for _, n in counts], [name for name, _ in counts], "o", color=COLOURS[1])
     for name, n in counts:
         ax.annotate(thousands(n), (n, name), (7, -3.5), textcoords="offset points", fontsize=9)
-    ax.set(xscale="log")
+    ax.set(xscale="log", xlim=(0.8, 5 * max(n for _, n in counts)), ylim=(-0.6, len(counts) - 0.4))
     _label_log_axis(ax.xaxis, _as_count)
-    ax.set(xlim=(0.8, 5 * max(n for _, n in counts)), ylim=(-0.6, len(counts) - 0.4))
     ax.grid(axis="y", color=INK, alpha=0.15)
 
 

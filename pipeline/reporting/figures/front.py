@@ -36,7 +36,7 @@ def front_figure(
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 4.0 * (len(axes) - 1)), layout="constrained")
         panels = figure.subplots(len(axes) - 1, 1, squeeze=False)
-        labels: dict[Axes, list[Annotation]] = {}
+        labels: dict[Axes, dict[Annotation, int]] = {}
         for ax, y_axis in zip(panels.flat, axes[1:], strict=True):
             labels[ax] = _front_panel(ax, points, (axes[0], y_axis), names)
             kept = [point for point in points if point.dominated is False]
@@ -71,8 +71,8 @@ def as_drawn(values: Sequence[float | None]) -> tuple[float, ...]:
 
 def _front_panel(
     ax: Axes, points: Sequence[FrontPoint], axes: tuple[str, str], names: dict[str, list[str]]
-) -> list[Annotation]:
-    """Draw the points; returns the labels of the groups."""
+) -> dict[Annotation, int]:
+    """Draw the points; returns the labels, and how many groups each names."""
     places = {point.preference_id: point_at(point, axes) for point in points}
     for row, point in enumerate(points):
         ax.plot(
@@ -85,7 +85,7 @@ def _front_panel(
         )
     xs = [x for x, _ in places.values() if not math.isnan(x)]
     near, last = _NEAR * (max(xs, default=0.0) - min(xs, default=0.0)), -math.inf
-    labels = []
+    labels: dict[Annotation, int] = {}
     for point in sorted(points, key=lambda point: places[point.preference_id][0]):
         x, y = places[point.preference_id]
         if point.preference_id not in names or math.isnan(x + y):
@@ -101,12 +101,12 @@ def _front_panel(
             fontsize=9,
             ha="right" if left else "left",
         )
-        labels.append(label)
+        labels[label] = len(names[point.preference_id])
         last = x
     return labels
 
 
-def _move_apart(figure: Figure, labels: Mapping[Axes, list[Annotation]]) -> None:
+def _move_apart(figure: Figure, labels: Mapping[Axes, Mapping[Annotation, int]]) -> None:
     """Move labels down until none covers one before it, and the lower ends of the axes with them.
 
     A panel whose marks lie too close for all labels says how many it leaves out.
@@ -129,5 +129,5 @@ def _move_apart(figure: Figure, labels: Mapping[Axes, list[Annotation]]) -> None
                     reached = ax.transData.inverted().transform((box.x0, box.y0))[1]
                     ax.set_ylim(bottom=min(low, reached))
     for ax, on_panel in labels.items():
-        if left_out := sum(not label.get_visible() for label in on_panel):
+        if left_out := sum(groups for label, groups in on_panel.items() if not label.get_visible()):
             ax.set_title(f"{left_out} more groups without a label", loc="right", fontsize=9)

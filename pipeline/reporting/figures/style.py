@@ -1,4 +1,4 @@
-"""The common style of all charts, and the ids of marks with a row in a data table."""
+"""The common style of all charts, their longest names, and the ids of marks with a row in a data table."""
 
 from typing import Any
 
@@ -28,21 +28,20 @@ STYLE: Any = {
     "legend.frameon": False,
 }
 
-MARK = "mark:"
-"""Prefix of the gid of a mark with a row in a data table."""
-
-
 _LONGEST_NAME = 30
 
-
-def shortened(name: str, longest: int = _LONGEST_NAME) -> str:
-    """The end of a name that is too long for a figure."""
-    return name if len(name) <= longest else f"…{name[1 - longest :]}"
+MARK = "mark:"
+"""Prefix of the gid of a mark with a row in a data table."""
 
 
 def mark_id(table: str, row: int) -> str:
     """The gid of the mark of one table row, counted from 0."""
     return f"{MARK}{table}-{row}"
+
+
+def shortened(name: str, longest: int = _LONGEST_NAME) -> str:
+    """The end of a name that is too long for a figure."""
+    return name if len(name) <= longest else f"…{name[1 - longest :]}"
 
 
 def annotate_empty(ax: Axes, reason: str) -> None:

@@ -179,9 +179,8 @@ def test_rules_change_the_lists_and_refuse_without_support(evaluated):
     items = pl.read_parquet(paths.artifact("sessions", "items.parquet")).sort("index")["item"]
     shown = np.bincount(read_pairs(paths).pairs.log.lists_GNK.ravel(), minlength=len(items))
     rarest = [str(items[int(index)]) for index in shown.argsort(stable=True)[:2]]
-    rules = RuleSet(
-        rules=tuple(Pin(rule="pin", item=rarest[n], position=n + 1) for n in range(len(rarest)))
-    )
+    pins = (Pin(rule="pin", item=item, position=n) for n, item in enumerate(rarest, start=1))
+    rules = RuleSet(rules=tuple(pins))
     preference = read_preference(paths)
 
     plain = evaluate_policies_of(study, paths, UnservedQuestion(preference=preference))

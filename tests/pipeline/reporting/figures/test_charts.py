@@ -305,6 +305,20 @@ def test_sixty_groups_on_a_front_leave_room_for_the_panel(name):
     assert ax.get_title(loc="right") == f"{60 - len(drawn)} more groups without a label"
 
 
+def test_groups_without_a_label_are_counted_where_they_share_a_preference():
+    points = [
+        replace(FRONT[0], preference_id=f"p{n}", metrics={"recall": 0.4, "order_density": 0.1})
+        for n in range(30)
+    ]
+
+    figure = front_figure(points, AXES, [group(f"g{n}", f"p{n // 2}") for n in range(60)], 20)
+
+    (ax,) = figure.axes
+    drawn = [label for label in ax.texts if label.get_visible()]
+    assert 1 < len(drawn) < 30
+    assert ax.get_title(loc="right") == f"{60 - 2 * len(drawn)} more groups without a label"
+
+
 @pytest.mark.slow
 def test_learning_curves_have_one_panel_per_objective():
     words = texts(learning_curves_figure(CURVES))
