@@ -7,7 +7,7 @@ import numpy as np
 
 from claims.result import ALPHA, GROUPS, LEVEL, RELIABILITIES, TAUS, Claim, Row, share_row, tails
 from claims.worlds import SLOPE, SUMS, Line, Users, evenly, measured, one_trial_per_user, world
-from pipeline.experiment.kpis.contracts import BATCHES
+from pipeline.experiment.design.assignment import BATCHES
 from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.headline.interval import headline
 from pipeline.inference.headline.readings import Groups, read_headline

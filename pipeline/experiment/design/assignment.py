@@ -1,4 +1,4 @@
-"""Deterministic bucketing of users by a salted hash.
+"""Deterministic bucketing of users by a salted hash: to groups, and to the random batches of a group's users.
 
 The hash is GrowthBook's version 2 (32-bit FNV-1a over code points, applied twice) with 10,000 buckets;
 the tests contain its published vectors.
@@ -9,6 +9,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 N_BUCKETS = 10_000
+
+BATCHES = 100
+"""Number of random batches of a group's users, from which the errors over days are estimated."""
+
+BATCH_SALT = "batches"
 
 _OFFSET_BASIS = 0x811C9DC5
 _PRIME = 0x01000193
@@ -30,6 +35,14 @@ def buckets_of(users: pl.Series, salt: str) -> NDArray[np.int64]:
     starts = range(0, len(users), _CHUNK)
     found = [_buckets(users.slice(start, _CHUNK), salt) for start in starts]
     return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
+
+
+def batches_of(users: pl.Series) -> NDArray[np.int64]:
+    """The random batch of each user, 0 to 99, independent of every plan's groups.
+
+    Every engine can compute it, so that a log has the same batches in files and in a warehouse.
+    """
+    return buckets_of(users, BATCH_SALT) // (N_BUCKETS // BATCHES)
 
 
 def fnv1a(text: str) -> int:

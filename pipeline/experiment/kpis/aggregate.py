@@ -12,7 +12,6 @@ from ibis.backends.duckdb import Backend
 from ibis.common.exceptions import IbisError
 
 from pipeline.experiment.design.external_variants import Plan
-from pipeline.experiment.kpis.contracts import BATCHES
 from pipeline.experiment.kpis.daily_kpis import daily_totals, returning_user_totals
 from pipeline.experiment.kpis.group_kpis import group_kpis
 from pipeline.experiment.kpis.pre_experiment import pre_period_sums, segment_kpis
@@ -45,7 +44,7 @@ def aggregate(database: Path, plan: Plan) -> ExperimentAggregates:
         if not has_rows(connection.con):
             return _stored(connection)
         impressions = connection.table("impressions")
-        impressions = impressions.mutate(batch=_batch(impressions.user))
+        impressions = impressions.join(connection.table("user_batches"), "user")
         users = connection.create_table("users", per_user_totals(impressions), temp=True)
         zone = connection.table("log_settings").to_polars()["time_zone"][0]
         return sum_up(impressions, users, connection.table("user_covariates"), plan, zone)
@@ -88,11 +87,6 @@ def _stored(connection: Backend) -> ExperimentAggregates:
         for field in fields(ExperimentAggregates)
     }
     return ExperimentAggregates(**tables)
-
-
-def _batch(user: Any) -> Any:
-    """The random batch of a user, by DuckDB's hash: read as a column, it is the same for every sum."""
-    return (user.hash() % BATCHES + BATCHES) % BATCHES
 
 
 @contextmanager

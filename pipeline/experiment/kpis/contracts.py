@@ -47,9 +47,6 @@ GROUP_KPIS = Contract(
 on. These sums are computed with integers of 128 bits and rounded once, as squares of revenue exceed 64. ``rate`` is successes / trials (null without trials), with a standard error clustered by user. A log
 without revenue has no rows of the KPIs that need it."""
 
-BATCHES = 100
-"""Number of random batches of a group's users, from which the errors over days are estimated."""
-
 DAILY_TOTALS = Contract(
     name="daily_totals",
     row="one batch of a group's users on one day",

@@ -1,6 +1,6 @@
-"""Duplicate impressions and users who are not part of the experiment.
+"""Duplicate impressions, users who are not part of the experiment, and the random batches of users.
 
-Both are computed again from the whole log, so the order in which the files arrive does not matter.
+All are computed again from the whole log, so the order in which the files arrive does not matter.
 """
 
 from dataclasses import replace
@@ -8,6 +8,7 @@ from dataclasses import replace
 import duckdb
 import polars as pl
 
+from pipeline.experiment.design.assignment import batches_of
 from pipeline.experiment.design.external_variants import Plan
 from pipeline.experiment.design.traffic_plan import TrafficPlan
 from pipeline.experiment.log.reasons import (
@@ -68,6 +69,17 @@ SELECT '', $reason, format('user {} is in {}', user, string_agg("group", ' and '
 FROM user_groups GROUP BY user HAVING count(*) > 1 ORDER BY sum(impressions) DESC, user LIMIT 1
 """
 """The one with the most impressions; it may stand for everybody whose id is not known."""
+
+
+def draw_batches(connection: duckdb.DuckDBPyConnection) -> None:
+    """Write the batch of every user of an impression to ``user_batches``."""
+    found = connection.sql("SELECT DISTINCT user FROM logged_impressions ORDER BY user")
+    users = pl.DataFrame(found.to_arrow_table())
+    connection.register("batches", users.with_columns(batch=batches_of(users["user"])).to_arrow())
+    connection.execute(
+        "DELETE FROM user_batches; INSERT INTO user_batches SELECT user, batch FROM batches"
+    )
+    connection.unregister("batches")
 
 
 def drop_duplicates(connection: duckdb.DuckDBPyConnection) -> None:

@@ -27,7 +27,7 @@ from pipeline.core.labels import counted
 from pipeline.experiment.design.external_variants import Plan
 from pipeline.experiment.log.attribution.attribute_outcomes import attribute_outcomes
 from pipeline.experiment.log.database import open_database
-from pipeline.experiment.log.exclusions import drop_duplicates, exclude_users
+from pipeline.experiment.log.exclusions import draw_batches, drop_duplicates, exclude_users
 from pipeline.experiment.log.insert_rows import Staging, insert_file
 from pipeline.experiment.log.log_coverage import detect_log_coverage
 from pipeline.experiment.log.log_files import LogFile
@@ -40,7 +40,7 @@ from pipeline.experiment.log.validation.user_covariates import deduplicate_users
 
 _log = logging.getLogger(__name__)
 
-_SCHEMA_VERSION = 10
+_SCHEMA_VERSION = 11
 """Version of the database schema; databases of an older version are rebuilt."""
 
 TABLES = """
@@ -67,6 +67,7 @@ CREATE TABLE IF NOT EXISTS explored_impressions (impression VARCHAR, user VARCHA
     ts BIGINT, clicked BOOLEAN, propensity DOUBLE, source VARCHAR);
 CREATE TABLE IF NOT EXISTS outside_impressions ("hash" UBIGINT);
 CREATE TABLE IF NOT EXISTS excluded_users (user VARCHAR, reason VARCHAR, kind VARCHAR);
+CREATE TABLE IF NOT EXISTS user_batches (user VARCHAR, batch BIGINT);
 CREATE TABLE IF NOT EXISTS outcomes (impression VARCHAR, clicked BOOLEAN, ordered BOOLEAN,
     units BIGINT, revenue BIGINT);
 CREATE OR REPLACE VIEW rejected AS SELECT source, kind, reason, sum(rows)::BIGINT AS rows
@@ -78,7 +79,8 @@ and ``duplicate_users`` have the rows that repeat another one: a file that arriv
 the first.
 ``faulty_rows`` has the invalid ones with what they say of their user and group,
 ``faulty_examples`` a sentence on one of each file and reason, and
-``outside_impressions`` the hashed ids of impressions out of scope, whose events are out of scope, too."""
+``outside_impressions`` the hashed ids of impressions out of scope, whose events are out of scope, too.
+``user_batches`` has every user of an impression, with a batch of 0 to 99."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +211,7 @@ def _derive(connection: duckdb.DuckDBPyConnection, plan: Plan, rules: LogRules) 
     drop_duplicates(connection)
     deduplicate_users(connection)
     exclude_users(connection, plan, rules)
+    draw_batches(connection)
     check_unknown_groups(connection, plan)
     if coverage.by_events:
         attribute_outcomes(connection, rules, coverage.columns)

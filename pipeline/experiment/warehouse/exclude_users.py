@@ -10,10 +10,9 @@ import ibis
 
 from pipeline.core.contracts import HOUR_MS
 from pipeline.core.errors import LogError
-from pipeline.experiment.design.assignment import N_BUCKETS
+from pipeline.experiment.design.assignment import BATCH_SALT, BATCHES, N_BUCKETS
 from pipeline.experiment.design.external_variants import Plan
 from pipeline.experiment.design.traffic_plan import Reason, TrafficPlan
-from pipeline.experiment.kpis.contracts import BATCHES
 from pipeline.experiment.kpis.user_totals import exact_quotient
 from pipeline.experiment.log.reasons import TWO_GROUPS, WRONG_GROUP, bot_reason
 from pipeline.experiment.log.validation.row_validation import LogRules
@@ -21,7 +20,6 @@ from pipeline.experiment.warehouse.assign_users import add_buckets, assignment, 
 from pipeline.experiment.warehouse.materialise import materialise
 from pipeline.experiment.warehouse.stage_rows import StagedLog
 
-_BATCH_SALT = "batches"
 _LONGEST = 256
 """Characters of a user's id; longer ones are not ids."""
 
@@ -80,5 +78,5 @@ def _with_buckets(users: Any, plan: Plan) -> Any:
         )
         raise LogError(msg)
     salts = salts_of(plan) if isinstance(plan, TrafficPlan) else {}
-    users = add_buckets(users, salts | {"batch": _BATCH_SALT}, longest)
+    users = add_buckets(users, salts | {"batch": BATCH_SALT}, longest)
     return users.mutate(batch=exact_quotient(users.batch, N_BUCKETS // BATCHES))

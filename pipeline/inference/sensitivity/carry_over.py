@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.core.contracts import Kpi
-from pipeline.experiment.kpis.contracts import BATCHES
+from pipeline.experiment.design.assignment import BATCHES
 from pipeline.inference.glm.stratified import informative_strata, separated, stratified_slope
 from pipeline.results.family import Family, Floats
 from pipeline.results.slopes import SlopeTest

@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from pipeline.core.contracts import Kpi
-from pipeline.experiment.kpis.contracts import BATCHES, TERMS
+from pipeline.experiment.design.assignment import BATCHES
+from pipeline.experiment.kpis.contracts import TERMS
 from pipeline.inference.glm.group_regression import GroupSums
 from pipeline.inference.glm.stratified import informative_strata, separated, stratified_slope
 from pipeline.results.family import Family, Floats

@@ -10,8 +10,8 @@ import statsmodels.api as sm
 from polars.testing import assert_frame_equal
 
 from pipeline.core.contracts import DAY_MS, IMPRESSIONS, Kpi
+from pipeline.experiment.design.assignment import BATCHES
 from pipeline.experiment.kpis.aggregate import aggregate
-from pipeline.experiment.kpis.contracts import BATCHES
 from pipeline.experiment.kpis.daily_kpis import daily_totals, returning_user_totals
 from pipeline.experiment.kpis.group_kpis import group_kpis
 from pipeline.experiment.kpis.user_totals import group_counts, per_user_totals
