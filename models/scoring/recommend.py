@@ -135,7 +135,7 @@ def top_items(
         msg = f"asked for {k} items, but the catalogue has {model.n_items}"
         raise ModelError(msg)
     _, items_BK = best_items(next_scores(model, sessions, preference_BO), k)
-    return items_BK.numpy()
+    return items_BK.cpu().numpy()
 
 
 @torch.no_grad()
@@ -163,8 +163,8 @@ def next_hidden(
         model.eval()
     window = model.config.max_length
     inputs_BT, lengths_B = padded([session[-window:] for session in sessions])
-    hidden_BTD = model(inputs_BT, lengths_B, preference_BO)
-    return hidden_BTD[torch.arange(len(sessions)), lengths_B - 1]
+    there = (one.to(model.device) for one in (inputs_BT, lengths_B, preference_BO))
+    return model(*there)[torch.arange(len(sessions)), lengths_B - 1]
 
 
 def padded(sessions: Sequence[NDArray[np.integer]]) -> tuple[Tensor, Tensor]:
