@@ -202,7 +202,8 @@ def _gpu(records: Records) -> Iterator[str]:
         "Not measured. Training and evaluation are matrix products and run on a GPU as they are (`training.device: auto` "
         "trains there; evaluation and serving stay on the processor). For the item table, its two moments and the best "
         f"epoch, training holds four tables of 64 × 4 bytes an item: {4 * 256 * _items(records) / 2**30:.1f} GiB. "
-        "Preparation, ingestion, inference and the report would not change."
+        "Preparation, ingestion, inference and the report would not change. `python benchmarks/gpu.py --write` measures it in "
+        "ten minutes where there is a GPU."
     )
 
 
