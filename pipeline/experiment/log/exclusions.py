@@ -72,8 +72,8 @@ FROM user_groups GROUP BY user HAVING count(*) > 1 ORDER BY sum(impressions) DES
 
 
 def draw_batches(connection: duckdb.DuckDBPyConnection) -> None:
-    """Write the batch of every user of an impression to ``user_batches``."""
-    found = connection.sql("SELECT DISTINCT user FROM logged_impressions ORDER BY user")
+    """Write the batch of every user of :func:`exclude_users`, which comes first, to ``user_batches``."""
+    found = connection.sql("SELECT DISTINCT user FROM user_groups")
     users = pl.DataFrame(found.to_arrow_table())
     connection.register("batches", users.with_columns(batch=batches_of(users["user"])).to_arrow())
     connection.execute(
@@ -124,7 +124,8 @@ def exclude_users(connection: duckdb.DuckDBPyConnection, plan: Plan, rules: LogR
     found.append(bots.select("user", reason=pl.lit(bot_reason(most))))
     excluded = pl.concat(found).unique("user", keep="first", maintain_order=True)
     connection.execute("DELETE FROM faulty_examples WHERE reason = $reason", {"reason": TWO_GROUPS})
-    connection.execute(_IN_TWO_GROUPS, {"reason": TWO_GROUPS})
+    if in_two.height:
+        connection.execute(_IN_TWO_GROUPS, {"reason": TWO_GROUPS})
     connection.execute("DELETE FROM excluded_users")
     if excluded.height:
         kinds = {reason: kind_of(reason).value for reason in excluded["reason"].unique()}

@@ -18,7 +18,9 @@ SELECT source, f.rows, sum(r.rows)::BIGINT FROM ingested_files AS f JOIN rejecte
 WHERE kind = 'duplicate' GROUP BY source, f.rows HAVING sum(r.rows) > $share * f.rows ORDER BY source
 """
 
-_PADDED = "SELECT 1 FROM {table} WHERE regexp_full_match({column}, '0[0-9]+') LIMIT 1"
+_PADDED = """
+SELECT 1 FROM {table} WHERE starts_with({column}, '0') AND regexp_full_match({column}, '0[0-9]+') LIMIT 1
+"""
 
 _STRIPPED = """
 WITH ids AS ({ids}) SELECT max(id), min(id), count(*) OVER () FROM ids
