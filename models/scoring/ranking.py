@@ -16,8 +16,11 @@ from models.errors import ModelError
 from models.scoring.tie_rule import TieRule
 
 _TILE = 768
-"""Positions and items of a tile: few enough for the cache, enough to multiply at full rate, and a
-multiple of vector widths, so that all columns are computed in the same way."""
+"""Items of a tile: enough to multiply at full rate, and a multiple of vector widths, so that all columns are
+computed in the same way."""
+
+_BLOCK = 256
+"""Positions of a block, at most a tile; its scores of a tile stay in the cache of a core while they are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,39 +77,57 @@ def count_above(
     Raises:
         ModelError: if a score is not a number.
     """
-    n_preferences, n_positions, _ = hidden_GPD.shape
-    blocks = list(_slices(n_positions, _TILE))
-    own = [_own_places(targets_P[rows], len(table_ID)) for rows in blocks]
     work = _Workspace(hidden_GPD, table_ID)
-    positive_GP = hidden_GPD.new_empty(n_preferences, n_positions)
-    for rows in blocks:
-        own_TD = work.padded(table_ID[targets_P[rows]])
-        for preference in range(n_preferences):
-            scores = work.scores(hidden_GPD[preference, rows], own_TD)
-            positive_GP[preference, rows] = scores.diagonal()
+    positive_GP = hidden_GPD.new_empty(hidden_GPD.shape[:2])
     # Sums of integers are exact in float64.
     balance_GP = torch.zeros_like(positive_GP, dtype=torch.float64)
-    unequal_GP, exponentials_GP = torch.zeros_like(balance_GP), torch.zeros_like(balance_GP)
+    equal_GP, exponentials_GP = torch.zeros_like(balance_GP), torch.zeros_like(balance_GP)
+    blocks: list[_Block] = []
+    for rows in _slices(len(targets_P), _BLOCK):
+        own_DT = work.columns(table_ID[targets_P[rows]])
+        own = _own_places(targets_P[rows], len(table_ID))
+        for preference in range(len(hidden_GPD)):
+            place = preference, rows
+            hidden_RD, positive_R = hidden_GPD[place], positive_GP[place]
+            positive_R.copy_(work.scores(hidden_RD, own_DT).diagonal())
+            sums = balance_GP[place], equal_GP[place], exponentials_GP[place]
+            blocks.append(_Block(hidden_RD, positive_R[:, None], *sums, own))
     for number, tile in enumerate(_slices(len(table_ID), _TILE)):
-        tile_TD = work.padded(table_ID[tile])
-        for rows, places in zip(blocks, own, strict=True):
-            for place in ((preference, rows) for preference in range(n_preferences)):
-                scores = work.scores(hidden_GPD[place], tile_TD)[:, : tile.stop - tile.start]
-                work.refuse_nan(scores)
-                if number in places:
-                    scores[places[number]] = positive_GP[place][places[number][0]]
-                difference = work.difference(scores, positive_GP[place])
-                if with_lse:
-                    exponentials_GP[place] += torch.exp(difference, out=scores).sum(dim=1)
-                sign = torch.sign(difference, out=difference)
-                balance_GP[place] += sign.sum(dim=1)  # items above less items below
-                unequal_GP[place] += sign.square_().sum(dim=1)
+        tile_DT = work.columns(table_ID[tile])
+        n_items = tile.stop - tile.start
+        for block in blocks:
+            scores = work.scores(block.hidden_RD, tile_DT)
+            if n_items < _TILE:
+                scores = scores[:, :n_items]
+            work.refuse_nan(scores)
+            work.count(scores, number, block, with_lse=with_lse)
     return RankCounts(
         positive_GP,
-        above_GP=((unequal_GP + balance_GP) / 2).long(),
-        ties_GP=(len(table_ID) - 1 - unequal_GP).long(),
+        above_GP=((len(table_ID) - equal_GP + balance_GP) / 2).long(),
+        ties_GP=(equal_GP - 1).long(),
         lse_GP=_log_sums(positive_GP, exponentials_GP, hidden_GPD, table_ID) if with_lse else None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Some positions under one preference, and their sums over the tiles so far.
+
+    Attributes:
+        hidden_RD: Hidden states.
+        positive_R1: The targets' scores.
+        balance_R: Items above the target less items below it.
+        equal_R: Items neither above nor below it, the target among them.
+        exponentials_R: Σ exp(score - target's score).
+        own: By tile: the rows whose target is in it, and the columns of these targets.
+    """
+
+    hidden_RD: Tensor
+    positive_R1: Tensor
+    balance_R: Tensor
+    equal_R: Tensor
+    exponentials_R: Tensor
+    own: dict[int, tuple[Tensor, Tensor]]
 
 
 def _log_sums(
@@ -127,20 +148,22 @@ class _Workspace:
     """Buffers that every tile reuses, and the operations on them."""
 
     def __init__(self, hidden_GPD: Tensor, table_ID: Tensor) -> None:
-        self._scores_RT = torch.empty((_TILE, _TILE), device=hidden_GPD.device)
-        self._differences_RT = torch.empty_like(self._scores_RT)
+        self._scores_RT = torch.empty((_BLOCK, _TILE), device=hidden_GPD.device)
+        self._exponentials_RT = torch.empty_like(self._scores_RT)
+        self._sum, self._sums_R = self._scores_RT.new_empty(()), self._scores_RT.new_empty(_BLOCK)
+        self._one_T = self._scores_RT.new_ones(_TILE)
         # Scores are finite if the largest possible product is.
         largest = _largest(hidden_GPD) * _largest(table_ID) * hidden_GPD.shape[-1]
         self._is_finite = largest < torch.finfo(hidden_GPD.dtype).max
 
-    def padded(self, rows_ND: Tensor) -> Tensor:
-        """The rows, padded with 0 to a whole tile."""
+    def columns(self, rows_ND: Tensor) -> Tensor:
+        """The rows as columns, filled up with 0 to a whole tile; D × T."""
         missing = _TILE - len(rows_ND)
-        return functional.pad(rows_ND, (0, 0, 0, missing)) if missing else rows_ND
+        return (functional.pad(rows_ND, (0, 0, 0, missing)) if missing else rows_ND).T
 
-    def scores(self, hidden_RD: Tensor, tile_TD: Tensor) -> Tensor:
+    def scores(self, hidden_RD: Tensor, tile_DT: Tensor) -> Tensor:
         """Scores of a whole tile; valid until the next call."""
-        return torch.mm(hidden_RD, tile_TD.T, out=self._scores_RT[: len(hidden_RD)])
+        return torch.mm(hidden_RD, tile_DT, out=self._scores_RT[: len(hidden_RD)])
 
     def refuse_nan(self, scores: Tensor) -> None:
         """Raise :class:`ModelError` if a score is not a number."""
@@ -148,13 +171,38 @@ class _Workspace:
             msg = "a score is not a number; the weights of the model are damaged"
             raise ModelError(msg)
 
-    def difference(self, scores_RT: Tensor, target_R: Tensor) -> Tensor:
-        """Scores minus the target's: positive above it, 0 or (of infinities) nan for a tie.
-
-        Differences and their signs are vectorised; comparisons are not, and take ten times as long.
-        """
+    def count(self, scores_RT: Tensor, number: int, block: _Block, *, with_lse: bool) -> None:
+        """Add a tile to the sums of a block; overwrites the scores."""
         rows, columns = scores_RT.shape
-        return torch.sub(scores_RT, target_R[:, None], out=self._differences_RT[:rows, :columns])
+        has_own = number in block.own
+        if has_own:
+            own_rows, own_columns = block.own[number]
+            scores_RT[own_rows, own_columns] = block.positive_R1[own_rows, 0]
+        # positive above the target, 0 or (of infinities) nan for a tie
+        difference_RT = scores_RT.sub_(block.positive_R1)
+        if with_lse:
+            exponentials_RT = self._exponentials_RT[:rows, :columns]
+            block.exponentials_R.add_(torch.exp(difference_RT, out=exponentials_RT).sum(dim=1))
+        # Signs are vectorised; comparisons are not, and take ten times as long.
+        sign_RT = difference_RT.sign_()
+        block.balance_R.add_(self._sum_of_integers(sign_RT))
+        if has_own or self._has_zeros(sign_RT):
+            block.equal_R.add_(columns - self._sum_of_integers(sign_RT.square_()))
+
+    def _has_zeros(self, sign_RT: Tensor) -> bool:
+        """Whether a sign is 0; the sum of so few squares is exact."""
+        if not sign_RT.is_contiguous():  # the last tile
+            return True
+        signs = sign_RT.view(-1)
+        return bool(torch.dot(signs, signs, out=self._sum) < len(signs))
+
+    def _sum_of_integers(self, values_RT: Tensor) -> Tensor:
+        """Σ over the items; valid until the next call.
+
+        A product, which is faster than a sum and exact, too; with an output, autocast leaves it in float32.
+        """
+        rows, columns = values_RT.shape
+        return torch.mv(values_RT, self._one_T[:columns], out=self._sums_R[:rows])
 
 
 def _largest(values: Tensor) -> float:

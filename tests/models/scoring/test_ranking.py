@@ -40,16 +40,17 @@ def integer_tensor(rows, columns, seed, largest=3):
 @given(
     shape=st.tuples(st.integers(1, 20), st.integers(1, 60), st.integers(1, 4)),
     seed=st.integers(0, 2**16),
-    tile=st.sampled_from([8, 16, 768]),
+    block_and_tile=st.sampled_from([(8, 8), (5, 16), (256, 768)]),
 )
 @settings(max_examples=60)
-def test_ranks_are_those_of_sorting(rule, shape, seed, tile):
+def test_ranks_are_those_of_sorting(rule, shape, seed, block_and_tile):
     positions, items, width = shape
     hidden, table = integer_tensor(positions, width, seed), integer_tensor(items, width, seed + 1)
     targets = torch.randint(items, (positions,), generator=torch.Generator().manual_seed(seed))
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(ranking, "_TILE", tile)
+        for name, size in zip(("_BLOCK", "_TILE"), block_and_tile, strict=True):
+            patched.setattr(ranking, name, size)
         found = count_above(hidden[None], table, targets).ranks(rule)[0].tolist()
 
     scores = (hidden @ table.T).tolist()
@@ -91,6 +92,17 @@ def test_adversarial_scores_are_ranked_as_by_sorting(rule, scores):
     expected = [rank_by_sorting(scores, target, rule) for target in range(len(scores))]
 
     assert ranks_of(scores, rule) == expected
+
+
+def test_autocast_changes_no_rank():
+    hidden, table = integer_tensor(300, 4, 0, largest=300), integer_tensor(5000, 4, 1, largest=300)
+    targets = torch.arange(300)
+    expected = count_above(hidden[None], table, targets).ranks(TieRule.HALF)
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = count_above(hidden[None], table, targets).ranks(TieRule.HALF)
+
+    assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize("items", [1, 2, 7, 8, 9, 767, 768, 769, 1537, 4000])
