@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from pipeline.study import SyntheticConfig
 
@@ -82,12 +83,13 @@ def _popularity(appeal: Ints, rng: np.random.Generator) -> Ints:
 
 def _nearest(features: Ints, k: int) -> Ints:
     """The k nearest other items of each item by squared distance; ties go to the lower number."""
-    norms = (features**2).sum(axis=1)
+    tree = KDTree(features)
+    distance, _ = tree.query(features, [k + 1])  # the item itself is one of them
+    # all items at most that far, of which those as far as the last one may be more than are wanted
+    found = tree.query_ball_point(features, np.sqrt(np.rint(distance[:, 0] ** 2) + 0.5))
     nearest = np.empty((len(features), k), dtype=np.int64)
-    numbers = np.arange(len(features))
-    for item in numbers:
-        distance = norms - 2 * (features @ features[item])
-        key = distance * len(features) + numbers
-        key[item] = np.iinfo(np.int64).max
-        nearest[item] = np.sort(key)[:k] % len(features)
+    for item, near in enumerate(found):
+        others = np.array([other for other in near if other != item])
+        apart = ((features[others] - features[item]) ** 2).sum(axis=1)
+        nearest[item] = others[np.lexsort((others, apart))][:k]
     return nearest
