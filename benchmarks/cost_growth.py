@@ -4,23 +4,23 @@
 
 Each axis alone grows by a factor of about 30, the rest of the study stays small. Processor seconds of this
 process (user and system, all threads), which a neighbour on the machine changes little; imports and first calls are
-not counted, since every process runs the smallest study first. An exponent is that of the last growth: 1 is
+not counted, since every process runs the smallest study first. An exponent is that of the last three sizes: 1 is
 linear. ``--write`` writes ``results/cost_growth.md``, with projections to 10⁹ impressions and 10⁸ sessions.
 """
 
 import argparse
 import json
-import math
 import resource
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from machine import CORES, described, run_alone, use_two_cores
 from small_chain import ROOT, SMALL
@@ -115,31 +115,29 @@ def main() -> None:
 
 
 def child(axis: str, size: int, template: str) -> dict[str, Any]:
-    """The processor seconds of each step at one size, and this process's peak memory."""
+    """The processor seconds and the peak memory of each step at one size."""
     with tempfile.TemporaryDirectory() as scratch:
         smallest = Path(scratch) / "smallest"
         run_steps(smallest, axis, AXES[axis].sizes[0], Path(template))
-        warm_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        seconds = run_steps(Path(scratch) / "study", axis, size, Path(template))
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"seconds": seconds, "gib": peak_kib / 2**20, "warm_gib": warm_kib / 2**20}
+        return run_steps(Path(scratch) / "study", axis, size, Path(template))
 
 
-def run_steps(root: Path, axis: str, size: int, template: Path) -> dict[str, float]:
+def run_steps(root: Path, axis: str, size: int, template: Path) -> dict[str, dict[str, float]]:
     """Run the steps of an axis on a copy of the template, with its parameters changed."""
     shutil.copytree(template, root)
     file = root / "params.yaml"
     values = changed(yaml.safe_load(file.read_text("utf-8")), AXES[axis].change(size))
     file.write_text(yaml.safe_dump(values), encoding="utf-8")
-    study, seconds = open_study(root), {}
+    study, seconds, gib = open_study(root), {}, {}
     for step in AXES[axis].steps:
         before = processor_seconds()
+        forget_peak_memory()
         if step == GENERATE:
             study.generate_log()
         else:
             study.run_step(step)
-        seconds[step] = processor_seconds() - before
-    return seconds
+        seconds[step], gib[step] = processor_seconds() - before, peak_gib()
+    return {"seconds": seconds, "gib": gib}
 
 
 def changed(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,6 +155,17 @@ def processor_seconds() -> float:
     """User and system seconds of this process and the ended ones that it started."""
     used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def forget_peak_memory() -> None:
+    """Let this process's peak begin at what it holds now."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak_gib() -> float:
+    """This process's peak memory since then."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 2**20
 
 
 def write_template(root: Path) -> None:
@@ -183,7 +192,7 @@ def report(axes: list[str]) -> Iterator[str]:
     yield (
         f"`python benchmarks/cost_growth.py{names} --write` on "
         f"{described('torch', 'polars', 'duckdb')}. Processor seconds of each step, one run each; the exponent is that of "
-        "the last growth (1: linear). Network of width 16, two epochs; a catalogue of 1,000 items, "
+        "the last three sizes (1: linear). Network of width 16, two epochs; a catalogue of 1,000 items, "
         f"10,000 sessions, 11 preferences (101 in the steps of the experiment), {USERS:,} users, {IMPRESSIONS:,} impressions and 3 groups where they do not grow."
     )
     with tempfile.TemporaryDirectory() as scratch:
@@ -209,52 +218,61 @@ def measure(axis: str, size: int, template: Path) -> dict[str, Any]:
 
 
 def table(axis: str, runs: list[dict[str, Any]]) -> Iterator[str]:
-    """One axis: a row for each step, and one of memory."""
+    """One axis: a row for each step."""
     sizes = AXES[axis].sizes
     yield ""
     yield f"## {axis.capitalize()}"
     yield ""
-    yield f"| step | {' | '.join(f'{size:,}' for size in sizes)} | exponent |"
-    yield f"|---{'|---' * len(sizes)}|---|"
+    heads = " | ".join(f"{size:,}" for size in sizes)
+    yield f"| step | {heads} | exponent | peak memory, GiB: {sizes[0]:,} | {sizes[-1]:,} |"
+    yield f"|---{'|---' * len(sizes)}|---|---|---|"
     for step in AXES[axis].steps:
-        seconds = [run["seconds"][step] for run in runs]
+        seconds, gib = ([run[name][step] for run in runs] for name in ("seconds", "gib"))
         shown = " | ".join(f"{one:.2f}" for one in seconds)
-        yield f"| {step} | {shown} | {exponent(sizes, seconds):.2f} |"
-    memory = " | ".join(f"{run['gib']:.2f}" for run in runs)
-    yield f"| peak memory, GiB | {memory} | |"
+        power = f"{exponent(sizes, seconds):.2f}"
+        yield f"| {step} | {shown} | {power} | {gib[0]:.2f} | {gib[-1]:.2f} |"
 
 
-def exponent(sizes: tuple[int, ...], values: list[float]) -> float:
-    """That of the power law through the last two points."""
-    return math.log(values[-1] / values[-2]) / math.log(sizes[-1] / sizes[-2])
+def exponent(sizes: Sequence[int], values: Sequence[float]) -> float:
+    """That of the power law through the last points, at most three."""
+    return float(np.polyfit(np.log(sizes[-3:]), np.log(values[-3:]), 1)[0])
 
 
 def projection(axis: str, runs: list[dict[str, Any]], larger: list[int]) -> Iterator[str]:
     """What larger studies would take by the last slopes, at least linear."""
     sizes, last = AXES[axis].sizes, runs[-1]
-    slope = max(0.0, (last["gib"] - runs[-2]["gib"]) / (sizes[-1] - sizes[-2]))
     powers = {
         step: max(1.0, exponent(sizes, [run["seconds"][step] for run in runs]))
-        for step in last["seconds"]
+        for step in AXES[axis].steps
     }
     yield ""
     yield f"## Projected: {axis}"
     yield ""
     yield (
-        f"From the largest run by the exponents above, where they are above 1, and linear otherwise; memory by its last slope. "
-        f"Not run, other than where the table above has the size. Hours on {CORES} cores are processor seconds over {CORES}."
+        "From the largest run by the exponents above, where they are above 1, and linear otherwise; memory of each step by its "
+        f"last slope. Not run, other than where the table above has the size. Hours on {CORES} cores are processor seconds over {CORES}."
     )
     yield ""
-    yield f"| {axis} | processor | hours on {CORES} cores | peak memory, GiB | on one machine of {MEMORY_GIB} GiB |"
-    yield "|---|---|---|---|---|"
+    yield f"| {axis} | processor | hours on {CORES} cores | most of it | peak memory, GiB | of which step | on one machine of {MEMORY_GIB} GiB |"
+    yield "|---|---|---|---|---|---|---|"
     for size in larger:
-        seconds = sum(
-            last["seconds"][step] * (size / sizes[-1]) ** power for step, power in powers.items()
+        seconds = {
+            step: last["seconds"][step] * (size / sizes[-1]) ** power
+            for step, power in powers.items()
+        }
+        gib = {step: memory_at(size, sizes, [run["gib"][step] for run in runs]) for step in powers}
+        total, slowest = sum(seconds.values()), max(seconds, key=lambda step: seconds[step])
+        largest = max(gib, key=lambda step: gib[step])
+        fits = "yes" if gib[largest] <= MEMORY_GIB else "no"
+        yield (
+            f"| {size:,} | {total:,.0f} s | {total / 3600 / CORES:,.2f} | {slowest} | {gib[largest]:,.1f} | {largest} | {fits} |"
         )
-        memory = max(runs[0]["warm_gib"], last["gib"] + slope * (size - sizes[-1]))
-        fits = "yes" if memory <= MEMORY_GIB else "no"
-        hours = seconds / 3600 / CORES
-        yield f"| {size:,} | {seconds:,.0f} s | {hours:,.2f} | {memory:,.1f} | {fits} |"
+
+
+def memory_at(size: int, sizes: Sequence[int], gib: Sequence[float]) -> float:
+    """A peak at another size, by the slope of the last two; never below that of the smallest."""
+    slope = max(0.0, (gib[-1] - gib[-2]) / (sizes[-1] - sizes[-2]))
+    return max(gib[0], gib[-1] + slope * (size - sizes[-1]))
 
 
 if __name__ == "__main__":

@@ -84,9 +84,9 @@ def _popularity(appeal: Ints, rng: np.random.Generator) -> Ints:
 def _nearest(features: Ints, k: int) -> Ints:
     """The k nearest other items of each item by squared distance; ties go to the lower number."""
     tree = KDTree(features)
-    distance, _ = tree.query(features, [k + 1])  # the item itself is one of them
+    distance, _ = tree.query(features, k + 1)  # the item itself is one of them
     # all items at most that far, of which those as far as the last one may be more than are wanted
-    found = tree.query_ball_point(features, np.sqrt(np.rint(distance[:, 0] ** 2) + 0.5))
+    found = tree.query_ball_point(features, np.sqrt(np.rint(distance[:, k] ** 2) + 0.5))
     nearest = np.empty((len(features), k), dtype=np.int64)
     for item, near in enumerate(found):
         others = np.array([other for other in near if other != item])
