@@ -1,7 +1,7 @@
 """The conditioned front against separately trained networks, COSMOS and a hypernetwork.
 
 Every network has the same training time, so the separate ones have as often that time as there are
-preferences: they are the upper bound. The setting is chosen by the hypervolume of Recall@20 × OD@20
+preferences: they bound the hypervolume of the losses, which they are trained on. The setting is chosen by the hypervolume of Recall@20 × OD@20
 on validation.
 """
 
@@ -187,8 +187,8 @@ def table(found: dict[str, list[Front]]) -> list[str]:
         "",
         (
             f"{len(GRID_GO)} preferences; every network has the same training time, so the separate "
-            f"ones together have {len(GRID_GO)} times as much: an upper bound. In brackets, the "
-            "share of that bound."
+            f"ones together have {len(GRID_GO)} times as much. Each is trained on its own sum of the losses, so that "
+            "they bound the hypervolume of losses, not that of Recall@20 × OD@20. In brackets, the share of theirs."
         ),
         "",
         (

@@ -15,11 +15,11 @@ from torch.nn import functional
 from models.errors import ModelError
 from models.scoring.tie_rule import TieRule
 
-_TILE = 768
+_TILE = 1024
 """Items of a tile: enough to multiply at full rate, and a multiple of vector widths, so that all columns are
 computed in the same way."""
 
-_BLOCK = 256
+_BLOCK = 512
 """Positions of a block, at most a tile; its scores of a tile stay in the cache of a core while they are counted."""
 
 
