@@ -82,14 +82,16 @@ def progress_bar(label: str) -> Iterator[Callable[[float | None, str, str], None
 def lines_on_stderr() -> Iterator[None]:
     """Print lines of progress meanwhile, unless stderr is a terminal; without it they are only logged."""
     handler = logging.StreamHandler()
-    before = log.level
+    level, propagates = log.level, log.propagate
     log.addHandler(handler)
     log.setLevel(logging.INFO)
+    log.propagate = False  # to a command's own handler, which would print each line again
     try:
         yield
     finally:
         log.removeHandler(handler)
-        log.setLevel(before)
+        log.setLevel(level)
+        log.propagate = propagates
 
 
 def readable_duration(seconds: float) -> str:

@@ -139,6 +139,20 @@ def test_a_script_prints_nothing_and_a_command_plain_lines(clock, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_command_that_shows_its_log_prints_each_line_once(clock, capsys):
+    root, shown = logging.getLogger(), logging.StreamHandler()
+    root.addHandler(shown)
+    try:
+        with lines_on_stderr():
+            for _ in track("abc", 3, "reading", unit="rows"):
+                clock.now += 20
+    finally:
+        root.removeHandler(shown)
+
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(set(lines)) == 3
+
+
 def test_work_within_work_has_no_bar_of_its_own(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
 
