@@ -13,7 +13,8 @@ N_BUCKETS = 10_000
 BATCHES = 100
 """Number of random batches of a group's users, from which the errors over days are estimated."""
 
-BATCH_SALT = "batches"
+BATCH_SALT = "\0batches"
+"""Begins with a character that no study's salt has: with the salt of the groups, a group would have few batches."""
 
 _OFFSET_BASIS = 0x811C9DC5
 _PRIME = 0x01000193

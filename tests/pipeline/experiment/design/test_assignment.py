@@ -7,7 +7,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline.experiment.design.assignment import N_BUCKETS, bucket_of, buckets_of
+from pipeline.experiment.design.assignment import (
+    BATCHES,
+    N_BUCKETS,
+    batches_of,
+    bucket_of,
+    buckets_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +87,15 @@ def test_chunks_of_users_keep_their_order():
     assert [found[n] for n in (0, 131_071, 131_072, 139_999)] == [
         bucket_of(users[n], "spring") for n in (0, 131_071, 131_072, 139_999)
     ]
+
+
+@pytest.mark.parametrize("salt", ["pareto-1", "holdout", "batches"])
+def test_batches_are_uniform_and_independent_of_the_groups(million_users, salt):
+    batches = batches_of(million_users)
+    groups = buckets_of(million_users, salt) * 5 // N_BUCKETS
+
+    table = np.zeros((BATCHES, 5))
+    np.add.at(table, (batches, groups), 1)
+
+    assert stats.chisquare(table.sum(axis=1)).pvalue > 1e-4
+    assert stats.chi2_contingency(table).pvalue > 1e-4

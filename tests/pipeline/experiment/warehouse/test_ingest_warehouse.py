@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from pipeline.experiment.design.assignment import buckets_of
+from pipeline.experiment.design.assignment import batches_of
 from pipeline.experiment.design.external_variants import Variant, VariantPlan
 from pipeline.experiment.kpis.aggregate import aggregate
 from pipeline.experiment.log.row_fates import read_row_fates
@@ -78,7 +78,7 @@ def test_batches_are_those_of_a_hash_that_python_has(tmp_path, monkeypatch):
     config = WarehouseConfig(backend=WarehouseBackend.DUCKDB, impressions="shop.impressions")
     _, _, tables = ingested(tmp_path / "sums.duckdb", config=config)
 
-    batches = pl.Series("batch", buckets_of(rows["user"], "batches") // 100)
+    batches = pl.Series("batch", batches_of(rows["user"]))
     expected = rows.with_columns(batches).group_by("group", "batch").len()
     found = tables["daily_totals"].select("group", "batch", "new_users")
     assert sorted(found.rows()) == sorted(expected.rows())
